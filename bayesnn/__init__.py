@@ -1,0 +1,48 @@
+"""Bayesian neural networks from the linearization up: certified optima, Laplace posteriors, preconditioned MCMC."""
+
+from bayesnn import datasets, landscape
+from bayesnn.diagnostics import Agreement, Scores, Verdict, add_predictions, compare
+from bayesnn.errors import ArgumentError, BayesnnError
+from bayesnn.laplace import Laplace, Prediction, TunedPosterior, fit_laplace, maximize_evidence
+from bayesnn.models import MLP, Model
+from bayesnn.optimum import Certificate, Optimum, OptimumError, Status, certify, find_optimum
+from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
+from bayesnn.report import write_report
+from bayesnn.sampling import moves, sample
+from bayesnn.tree import load_tree, save_tree
+from bayesnn.version import __version__
+
+__all__ = [
+    "MLP",
+    "Agreement",
+    "ArgumentError",
+    "BayesnnError",
+    "Certificate",
+    "FlatPrior",
+    "Gaussian",
+    "Laplace",
+    "Model",
+    "NormalPrior",
+    "Optimum",
+    "OptimumError",
+    "Posterior",
+    "Prediction",
+    "Scores",
+    "Status",
+    "TunedPosterior",
+    "Verdict",
+    "__version__",
+    "add_predictions",
+    "certify",
+    "compare",
+    "datasets",
+    "find_optimum",
+    "fit_laplace",
+    "landscape",
+    "load_tree",
+    "maximize_evidence",
+    "moves",
+    "sample",
+    "save_tree",
+    "write_report",
+]

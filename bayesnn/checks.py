@@ -1,0 +1,78 @@
+"""Validation at the door: every public function checks its arguments with these."""
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+
+import numpy as np
+
+from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.errors import ArgumentError
+
+
+def describe(value: object) -> str:
+    """Name a value shortly enough for a one-line message."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def finite_array(argument: str, value: ArrayLike, ndim: tuple[int, ...], wants: str) -> FloatArray:
+    """Convert to a float64 array, refusing other dimensions, non-numbers, NaN and infinity.
+
+    Parameters
+    ----------
+    argument : str
+        Name for the message.
+    value : array_like
+        What the user passed.
+    ndim : tuple of int
+        Accepted numbers of dimensions.
+    wants : str
+        Description of the accepted shape, for the message.
+
+    Returns
+    -------
+    ndarray of float64
+        A C-contiguous copy.
+
+    Raises
+    ------
+    ArgumentError
+        If `value` is not numeric, has another dimension, or holds NaN or infinity.
+    """
+    try:
+        array = np.array(value, dtype=np.float64, order="C")
+    except (TypeError, ValueError):
+        raise ArgumentError(argument, describe(value), f"{wants}, numbers only") from None
+    if array.ndim not in ndim:
+        raise ArgumentError(argument, f"shape {array.shape}", wants)
+    finite = np.isfinite(array)
+    if not finite.all():
+        first = tuple(int(i) for i in np.argwhere(~finite)[0])
+        count = int((~finite).sum())
+        where = f"first at index {first}" if first else "the value itself"
+        raise ArgumentError(argument, f"{count} NaN or infinite value(s), {where}", f"{wants}, all finite")
+    return array
+
+
+def positive_number(argument: str, value: object) -> float:
+    """Return `value` as float if it is a finite number above 0, else raise ArgumentError."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
+        raise ArgumentError(argument, describe(value), "a finite number above 0")
+    return float(value)
+
+
+def integer_at_least(argument: str, value: object, least: int) -> int:
+    """Return `value` as int if it is an integer not below `least`, else raise ArgumentError."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise ArgumentError(argument, describe(value), f"an integer of at least {least}")
+    return int(value)
+
+
+def one_of(argument: str, value: str, allowed: Iterable[str]) -> str:
+    """Return `value` if it is among `allowed`, else raise ArgumentError listing them."""
+    choices = tuple(allowed)
+    if value not in choices:
+        raise ArgumentError(argument, describe(value), "one of " + ", ".join(repr(c) for c in choices))
+    return value

@@ -1,0 +1,105 @@
+"""The command line: ``bayesnn demo``, ``bayesnn run``, ``bayesnn report``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bayesnn.errors import ArgumentError, BayesnnError
+from bayesnn.version import __version__
+
+app = typer.Typer(
+    help="Certified optima, linearized posteriors and preconditioned MCMC for neural networks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
+
+type Output = Annotated[Path | None, typer.Option("--out", help="Folder for results.nc and report.html.")]
+type Quick = Annotated[bool, typer.Option("--quick", help="A few seconds' run, to try it out.")]
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="Run file (TOML), such as workflows/concrete.toml.")],
+    out: Output = None,
+    quick: Quick = False,
+) -> None:
+    """Fit, certify, linearize, sample and compare, as a run file says."""
+    # Heavy imports wait until a command needs them, so that --help answers at once.
+    from bayesnn.config import OutputConfig, read_config
+    from bayesnn.job import run_job
+    from bayesnn.report import summary_table
+
+    settings = read_config(config)
+    if out is not None:
+        settings = settings.model_copy(update={"output": OutputConfig(directory=str(out))})
+    if quick:
+        settings = settings.in_short()
+    result = run_job(settings)
+    title = f"{result.laplace.posterior.model!r} on {result.train.name}"
+    # Written to a file or a pipe, rich would fold the table into 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(
+        summary_table(
+            title,
+            result.optimum,
+            result.laplace,
+            result.tree,
+            result.agreement,
+            result.scores,
+            result.seconds,
+        )
+    )
+    console.print(result.agreement.sentence, highlight=False)
+    console.print(f"results: {result.results_path}\nreport:  {result.report_path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def demo(out: Output = None, quick: Quick = False) -> None:
+    """Run the main job on the concrete data: 1030 strength tests, a network of 3 tanh units."""
+    from bayesnn.files import shipped
+
+    run(shipped("workflows", "concrete.toml"), out, quick)
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="A results.nc.")],
+    out: Annotated[Path, typer.Option("--out", help="The HTML file to write.")] = Path("report.html"),
+) -> None:
+    """Write the HTML report of an earlier run anew."""
+    from bayesnn.report import write_report
+    from bayesnn.tree import load_tree
+
+    write_report(load_tree(results), out)
+    Console().print(f"report:  {out}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    Console().print(__version__, highlight=False)
+
+
+def main() -> None:
+    """Run the command line; bad input is one line on stderr and exit status 2, never a traceback."""
+    try:
+        app()
+    except ArgumentError as error:
+        _complain(error)
+        sys.exit(BAD_INPUT)
+    except BayesnnError as error:
+        _complain(error)
+        sys.exit(FAILURE)
+    except KeyboardInterrupt:
+        _complain("interrupted; nothing was written")
+        sys.exit(INTERRUPTED)
+
+
+def _complain(message: object) -> None:
+    Console(stderr=True).print(f"bayesnn: {message}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,170 @@
+"""Run files: typed settings of a job, read from TOML."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bayesnn.checks import describe
+from bayesnn.errors import ArgumentError
+
+type Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    """A table of the run file: unknown keys and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DataConfig(_Section):
+    """``[data]``: a shipped data set by `name`, or a CSV file by `path`."""
+
+    name: str | None = None
+    path: str | None = None
+    target: str | None = None
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+
+class ModelConfig(_Section):
+    """``[model]``: the network; inputs and outputs follow from the data."""
+
+    hidden: list[Count] = [3]
+    activation: Literal["tanh", "relu", "softplus", "sin", "identity"] = "tanh"
+    bias: bool = True
+
+
+class PosteriorConfig(_Section):
+    """``[posterior]``: noise and prior in standardised units, and whether the evidence tunes them."""
+
+    sigma_noise: Annotated[float, Field(gt=0)] = 0.3
+    prior_precision: Annotated[float, Field(gt=0)] = 1.0
+    maximize_evidence: bool = True
+
+
+class OptimumConfig(_Section):
+    """``[optimum]``: the search."""
+
+    n_starts: Count = 8
+    max_steps: Count = 1000
+
+
+class LaplaceConfig(_Section):
+    """``[laplace]``: the Gaussian."""
+
+    curvature: Literal["ggn", "hessian"] = "ggn"
+
+
+class SamplingConfig(_Section):
+    """``[sampling]``: arguments of :func:`bayesnn.sample`."""
+
+    num_chains: Annotated[int, Field(ge=2)] = 16
+    num_warmup: Annotated[int, Field(ge=0)] = 200
+    num_samples: Annotated[int, Field(ge=4)] = 500
+    move: Literal["hmc", "random_walk"] = "hmc"
+    metric: Literal["averaged", "laplace", "diagonal", "unit"] = "averaged"
+    start: Literal["laplace", "laplace_t"] = "laplace"
+    num_integration_steps: Count = 32
+
+
+class OutputConfig(_Section):
+    """``[output]``: where results go, relative to the working folder."""
+
+    directory: str = "runs"
+
+
+class RunConfig(_Section):
+    """A whole run file."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    posterior: PosteriorConfig = PosteriorConfig()
+    optimum: OptimumConfig = OptimumConfig()
+    laplace: LaplaceConfig = LaplaceConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    output: OutputConfig = OutputConfig()
+
+    def in_short(self) -> "RunConfig":
+        """Return the same job cut to a few seconds, for trying it out."""
+        fewer = {"num_warmup": 60, "num_samples": 50}
+        return self.model_copy(
+            update={
+                "optimum": self.optimum.model_copy(update={"n_starts": 2}),
+                "sampling": self.sampling.model_copy(update=fewer),
+            }
+        )
+
+
+def read_config(path: str | os.PathLike[str]) -> RunConfig:
+    """Read a run file.
+
+    Parameters
+    ----------
+    path : path-like
+        A TOML file.
+
+    Returns
+    -------
+    RunConfig
+
+    Raises
+    ------
+    ArgumentError
+        If the file is missing or not TOML, a key is unknown, or a value has the wrong type or range: one line that
+        names the key, what it got and what it wants.
+    """
+    place = Path(path)
+    if not place.is_file():
+        raise ArgumentError("config", str(place), "a TOML file")
+    try:
+        tables = tomllib.loads(place.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ArgumentError("config", f"{place.name} ({error})", "valid TOML") from None
+    return parse_config(tables)
+
+
+def parse_config(tables: dict[str, Any]) -> RunConfig:
+    """Check the tables of a run file.
+
+    Raises
+    ------
+    ArgumentError
+        As :func:`read_config`.
+
+    Examples
+    --------
+    >>> parse_config({"data": {"name": "yacht"}}).model.hidden
+    [3]
+    >>> parse_config({"data": {"name": "yacht", "colour": 1}})
+    Traceback (most recent call last):
+        ...
+    bayesnn.errors.ArgumentError: data.colour: got 1, wants one of the keys name, path, target, test_fraction
+    """
+    try:
+        config = RunConfig.model_validate(tables)
+    except ValidationError as error:
+        raise _argument_error(error) from None
+    if (config.data.name is None) == (config.data.path is None):
+        raise ArgumentError("data", "both name and path" if config.data.name else "neither name nor path", "one")
+    return config
+
+
+def _argument_error(error: ValidationError) -> ArgumentError:
+    """Say the first of pydantic's complaints in our form."""
+    complaint = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in complaint["loc"])
+    if complaint["type"] == "extra_forbidden":
+        section = RunConfig.model_fields
+        for part in complaint["loc"][:-1]:
+            annotation = section[str(part)].annotation
+            assert isinstance(annotation, type)  # only tables hold keys
+            assert issubclass(annotation, BaseModel)
+            section = annotation.model_fields
+        return ArgumentError(key, describe(complaint["input"]), "one of the keys " + ", ".join(section))
+    if complaint["type"] == "missing":
+        return ArgumentError(key, "nothing", "a value")
+    wants = complaint["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return ArgumentError(key, describe(complaint["input"]), wants)

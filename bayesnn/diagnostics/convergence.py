@@ -1,0 +1,141 @@
+"""Whether the chains agree: rank-normalised R-hat and ESS, in function space first."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+
+from bayesnn.arrays import FloatArray
+from bayesnn.errors import ArgumentError
+from bayesnn.tree import values_of
+
+# Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021), Bayesian Analysis 16: R-hat below 1.01, ESS above 400.
+RHAT_LIMIT = 1.01
+ESS_LIMIT = 400.0
+TAIL = (0.05, 0.95)
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """R-hat and effective sample sizes of function values, log posterior and weights.
+
+    Function values come first: weights may disagree by a symmetry that no prediction feels.
+
+    Parameters
+    ----------
+    function_group : str
+        Group of the tree that held the function values: ``"predictions"`` or ``"monitor"``.
+    function_rhat, function_ess_bulk, function_ess_tail : ndarray (m,)
+        At each of the `m` function values.
+    lp_rhat, lp_ess_bulk : float
+        Of the log posterior.
+    weight_rhat, weight_ess_bulk : ndarray (k,)
+        Of each weight.
+    """
+
+    function_group: str
+    function_rhat: FloatArray
+    function_ess_bulk: FloatArray
+    function_ess_tail: FloatArray
+    lp_rhat: float
+    lp_ess_bulk: float
+    weight_rhat: FloatArray
+    weight_ess_bulk: FloatArray
+
+    @property
+    def worst_rhat(self) -> float:
+        """Largest R-hat over function values and log posterior."""
+        return max(float(self.function_rhat.max()), self.lp_rhat)
+
+    @property
+    def least_ess(self) -> float:
+        """Least bulk or tail ESS over function values and log posterior."""
+        return min(float(self.function_ess_bulk.min()), float(self.function_ess_tail.min()), self.lp_ess_bulk)
+
+    @property
+    def has_converged(self) -> bool:
+        """Whether predictions and log posterior pass both limits."""
+        return self.worst_rhat <= RHAT_LIMIT and self.least_ess >= ESS_LIMIT
+
+    def to_dataset(self) -> xr.Dataset:
+        """Group ``convergence`` of the tree."""
+        return xr.Dataset(
+            {
+                "function_rhat": (("function",), self.function_rhat),
+                "function_ess_bulk": (("function",), self.function_ess_bulk),
+                "function_ess_tail": (("function",), self.function_ess_tail),
+                "lp_rhat": ((), self.lp_rhat),
+                "lp_ess_bulk": ((), self.lp_ess_bulk),
+                "weight_rhat": (("weight",), self.weight_rhat),
+                "weight_ess_bulk": (("weight",), self.weight_ess_bulk),
+            },
+            attrs={"function_group": self.function_group, "has_converged": int(self.has_converged)},
+        )
+
+
+def rhat(draws: FloatArray) -> FloatArray:
+    """Rank-normalised split R-hat of draws (chains, draws, ...); 1 where all draws are one number."""
+    return _where_it_varies(draws, lambda values: array_stats.rhat(values, chain_axis=0, draw_axis=1), 1.0)
+
+
+def ess(draws: FloatArray, method: str = "bulk") -> FloatArray:
+    """Effective sample size of draws (chains, draws, ...), by `method` of arviz_stats.
+
+    Where all draws are one number each of them counts: there is nothing to be uncertain about.
+    """
+    size = float(draws.shape[0] * draws.shape[1])
+    prob = TAIL if method == "tail" else None
+    return _where_it_varies(
+        draws,
+        lambda values: array_stats.ess(values, chain_axis=0, draw_axis=1, method=method, prob=prob),
+        size,
+    )
+
+
+def _where_it_varies(draws: FloatArray, statistic: Callable[[FloatArray], FloatArray], constant: float) -> FloatArray:
+    flat = draws.reshape(*draws.shape[:2], -1)
+    varies = np.ptp(flat, axis=(0, 1)) > 0
+    result = np.full(flat.shape[2], constant)
+    if varies.any():
+        values = np.asarray(statistic(flat[..., varies]), dtype=np.float64)
+        result[varies] = values
+    return result.reshape(draws.shape[2:])
+
+
+def converge(tree: xr.DataTree, weights: FloatArray) -> Convergence:
+    """Measure the convergence of a tree's chains.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From :func:`bayesnn.sample`. Function values are those of ``predictions`` if there are any, else ``monitor``.
+    weights : ndarray (chains, draws, k)
+        Its weights, as vectors.
+
+    Returns
+    -------
+    Convergence
+
+    Raises
+    ------
+    ArgumentError
+        If the tree has fewer than 2 chains or 4 draws.
+    """
+    if weights.shape[0] < 2 or weights.shape[1] < 4:
+        raise ArgumentError("tree", f"{weights.shape[0]} chains of {weights.shape[1]} draws", "at least 2 of 4")
+    group = "predictions" if "predictions" in tree.children else "monitor"
+    functions = values_of(tree, group, "f")
+    functions = functions.reshape(*functions.shape[:2], -1)
+    lp = values_of(tree, "sample_stats", "lp")
+    return Convergence(
+        function_group=group,
+        function_rhat=rhat(functions),
+        function_ess_bulk=ess(functions),
+        function_ess_tail=ess(functions, "tail"),
+        lp_rhat=float(rhat(lp)),
+        lp_ess_bulk=float(ess(lp)),
+        weight_rhat=rhat(weights),
+        weight_ess_bulk=ess(weights),
+    )

@@ -1,0 +1,166 @@
+"""The main job: from data to a certified, sampled and compared posterior."""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import xarray as xr
+
+from bayesnn import datasets
+from bayesnn.config import RunConfig
+from bayesnn.datasets import Dataset
+from bayesnn.diagnostics import Agreement, Scores, add_predictions, compare
+from bayesnn.errors import ArgumentError
+from bayesnn.laplace import Laplace, TunedPosterior, fit_laplace, maximize_evidence
+from bayesnn.models import MLP
+from bayesnn.optimum import Optimum, find_optimum
+from bayesnn.posterior import Gaussian, NormalPrior, Posterior
+from bayesnn.progress import progress_bar
+from bayesnn.report import write_report
+from bayesnn.sampling import sample
+from bayesnn.tree import add_settings, name_inputs, optimizer_group, save_tree
+
+# Tuning moves the posterior, and another optimum may then be the best: tune again there, at most this often.
+TUNING_PASSES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class JobResult:
+    """What a job leaves.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What was asked.
+    train, test : Dataset
+        Standardised rows.
+    optimum : Optimum
+        The best, with the others.
+    laplace : Laplace
+        The Gaussian there.
+    tree : xarray.DataTree
+        Everything else.
+    agreement : Agreement
+        Gaussian against draws.
+    scores : Scores
+        Held-out scores in standardised units.
+    seconds : dict
+        Wall time of each stage.
+    results_path, report_path : pathlib.Path
+        The files written.
+    """
+
+    config: RunConfig
+    train: Dataset
+    test: Dataset
+    optimum: Optimum
+    laplace: Laplace
+    tree: xr.DataTree
+    agreement: Agreement
+    scores: Scores
+    seconds: dict[str, float]
+    results_path: Path
+    report_path: Path
+
+
+def run_job(config: RunConfig, *, progress: bool | None = None) -> JobResult:
+    """Run a whole inference and write ``results.nc`` and ``report.html``.
+
+    Load, split, standardise with the training rows only, search optima, tune noise and prior by the evidence, certify,
+    linearize, sample, compare, predict the held-out rows, write.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Such as :func:`bayesnn.config.read_config` returns.
+    progress : bool, optional
+        Whether to show bars; by default where stderr is a terminal.
+
+    Returns
+    -------
+    JobResult
+
+    Raises
+    ------
+    ArgumentError
+        If the configuration names data that are not there, or the output folder cannot be used.
+    """
+    seconds: dict[str, float] = {}
+    directory = _usable(Path(config.output.directory))
+    with _timed(seconds, "data"):
+        train, test = _load(config).split(config.data.test_fraction, config.seed)
+        scaling = train.scaling()
+        train, test = scaling.apply(train), scaling.apply(test)
+    network = MLP(train.x.shape[1], config.model.hidden, 1, config.model.activation, config.model.bias)
+    likelihood, prior = Gaussian(config.posterior.sigma_noise), NormalPrior(config.posterior.prior_precision)
+    posterior = Posterior(network, train.x, train.y, likelihood, prior)
+    with _timed(seconds, "optimum and evidence"):
+        posterior, optimum = _tuned_optimum(posterior, config, progress)
+    with _timed(seconds, "laplace"):
+        laplace = fit_laplace(posterior, optimum, curvature=config.laplace.curvature)
+    with _timed(seconds, "sampling"):
+        tree = sample(laplace, seed=config.seed, progress=progress, **config.sampling.model_dump())
+    with _timed(seconds, "comparison"), progress_bar("comparison", 2, progress) as tick:
+        scores = add_predictions(tree, laplace, test.x, test.y)
+        assert scores is not None  # targets were given
+        tick()
+        agreement = compare(laplace, tree)
+        tick()
+    tree["optimizer_result"] = xr.DataTree(optimizer_group(optimum, posterior.weight_names))
+    name_inputs(tree, train.feature_names)
+    add_settings(tree, data=train.name, target=train.target_name, source=train.source, licence=train.licence)
+    add_settings(tree, config=config.model_dump(exclude={"output"}))
+    results, report = directory / "results.nc", directory / "report.html"
+    with _timed(seconds, "files"), progress_bar("files", 2, progress) as tick:
+        save_tree(tree, results)
+        tick()
+        write_report(tree, report)
+        tick()
+    return JobResult(config, train, test, optimum, laplace, tree, agreement, scores, seconds, results, report)
+
+
+def _tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | None) -> tuple[Posterior, Optimum]:
+    search = partial(
+        find_optimum,
+        n_starts=config.optimum.n_starts,
+        max_steps=config.optimum.max_steps,
+        seed=config.seed,
+        progress=progress,
+    )
+    optimum = search(posterior)
+    if not config.posterior.maximize_evidence:
+        return posterior, optimum
+    for _ in range(TUNING_PASSES):
+        tuned: TunedPosterior = maximize_evidence(posterior, optimum, progress=progress)
+        followed = tuned.tuning.optimum
+        optimum = search(tuned, start=followed.weights)
+        posterior = tuned
+        if optimum.log_density <= followed.log_density + 1e-6:
+            break
+    return posterior, optimum
+
+
+def _load(config: RunConfig) -> Dataset:
+    if config.data.name is not None:
+        return datasets.load(config.data.name)
+    assert config.data.path is not None  # parse_config wants one of the two
+    return datasets.load_csv(config.data.path, config.data.target)
+
+
+def _usable(directory: Path) -> Path:
+    """Make the output folder before the work is done, not after."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError("output.directory", f"{directory} ({error.strerror})", "a folder to write in") from None
+    return directory
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Generator[None]:
+    begin = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - begin

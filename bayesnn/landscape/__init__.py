@@ -1,0 +1,1 @@
+"""What theory says of linearized networks: conditions, linear residual and recurrent networks."""

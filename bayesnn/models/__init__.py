@@ -1,0 +1,19 @@
+"""Functions of weights and inputs, with their derivatives."""
+
+from bayesnn.models.activations import ACTIVATIONS, Activation
+from bayesnn.models.mlp import MLP
+from bayesnn.models.model import Model, Pullback, WeightBlock, block_slices
+from bayesnn.models.symmetry import log_symmetry_order, nearest_image, nearest_images
+
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "Activation",
+    "Model",
+    "Pullback",
+    "WeightBlock",
+    "block_slices",
+    "log_symmetry_order",
+    "nearest_image",
+    "nearest_images",
+]

@@ -1,0 +1,146 @@
+"""Weight symmetries of MLPs: permuting hidden units, and flipping their signs where the activation is odd."""
+
+import math
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from bayesnn.arrays import BoolArray, FloatArray
+from bayesnn.models.mlp import MLP
+from bayesnn.models.model import Model, block_slices
+
+# Coordinate descent over layers ends after this many sweeps at the latest; one layer needs one sweep.
+MAX_SWEEPS = 50
+
+
+def log_symmetry_order(model: Model) -> float:
+    r"""Log of the number of weight vectors that give the same function, :math:`\log \prod_l 2^{h_l} h_l!`.
+
+    Without the signs for activations that are not odd; 0 for models whose symmetries are not known.
+    Sussmann (1992), Neural Networks 5, shows the group complete for irreducible one-layer tanh networks.
+
+    Examples
+    --------
+    >>> round(math.exp(log_symmetry_order(MLP(2, (2,), 1))))
+    8
+    """
+    if not isinstance(model, MLP):
+        return 0.0
+    signs = math.log(2.0) if model.activation.is_odd else 0.0
+    return sum(width * signs + math.lgamma(width + 1) for width in model.hidden)
+
+
+def nearest_image(model: Model, weights: FloatArray, reference: FloatArray) -> FloatArray:
+    r"""Return the symmetric image of `weights` nearest to `reference` in Euclidean distance.
+
+    One hidden layer: exact, by the Hungarian method on the per-unit cost
+    :math:`\min_\pm |{\pm}u_i - v_j|^2`, `u` a unit's in- and outgoing weights. Deeper networks: coordinate
+    descent over layers, as in Ainsworth, Hayase & Srinivasa (2023), Git Re-Basin, algorithm 1.
+
+    Parameters
+    ----------
+    model : Model
+        Models other than MLP have no known symmetry; their weights come back unchanged.
+    weights, reference : ndarray (k,)
+        Weight vectors.
+
+    Returns
+    -------
+    ndarray (k,)
+
+    Examples
+    --------
+    >>> net = MLP(1, (2,), 1, bias=False)
+    >>> nearest_image(net, np.array([1.0, 2.0, 3.0, 4.0]), np.array([-2.0, 1.0, -4.0, 3.0]))
+    array([-2.,  1., -4.,  3.])
+    """
+    if not isinstance(model, MLP):
+        return weights.copy()
+    arrays = _split(model, weights)
+    targets = _split(model, reference)
+    for _ in range(MAX_SWEEPS):
+        moved = [_align_layer(model, arrays, targets, layer) for layer in range(len(model.hidden))]
+        if not any(moved):
+            break
+    return np.concatenate([part.ravel() for part in arrays])
+
+
+def nearest_images(model: Model, draws: FloatArray, reference: FloatArray) -> tuple[FloatArray, float]:
+    """Fold many weight vectors to the image nearest to `reference`.
+
+    Parameters
+    ----------
+    model : Model
+        As for :func:`nearest_image`.
+    draws : ndarray (..., k)
+        Weight vectors.
+    reference : ndarray (k,)
+        Usually the mode.
+
+    Returns
+    -------
+    folded : ndarray (..., k)
+    fraction : float
+        Share of the draws that were moved.
+    """
+    if not isinstance(model, MLP):
+        return draws.copy(), 0.0
+    flat = draws.reshape(-1, draws.shape[-1]).copy()
+    moved = 0
+    for i in np.flatnonzero(~_surely_nearest(model, flat, reference)):
+        image = nearest_image(model, flat[i], reference)
+        moved += not np.array_equal(image, flat[i])
+        flat[i] = image
+    return flat.reshape(draws.shape), moved / len(flat)
+
+
+def _surely_nearest(model: MLP, flat: FloatArray, reference: FloatArray) -> BoolArray:
+    """Whether each unit of each draw (s, k) matches its own counterpart best: then no image is nearer."""
+    targets = _split(model, reference)
+    pieces = [
+        flat[:, place].reshape(-1, *block.shape)
+        for block, place in zip(model.weight_blocks, block_slices(model.weight_blocks), strict=True)
+    ]
+    sure = np.ones(len(flat), dtype=bool)
+    stride = 2 if model.bias else 1
+    for layer in range(len(model.hidden)):
+        outgoing = stride * (layer + 1)
+        agreement = np.einsum("ja,sia->sji", targets[outgoing], pieces[outgoing])
+        for i in range(stride * layer, outgoing):
+            theirs, mine = np.atleast_2d(targets[i]), pieces[i].reshape(len(flat), -1, model.hidden[layer])
+            agreement += np.einsum("aj,sai->sji", theirs, mine)
+        own = np.einsum("sii->si", agreement)
+        best = np.abs(agreement) if model.activation.is_odd else agreement
+        sure &= (own >= best.max(axis=1)).all(axis=1)
+    return sure
+
+
+def _split(model: MLP, weights: FloatArray) -> list[FloatArray]:
+    blocks = model.weight_blocks
+    return [
+        weights[place].reshape(block.shape).copy() for block, place in zip(blocks, block_slices(blocks), strict=True)
+    ]
+
+
+def _align_layer(model: MLP, arrays: list[FloatArray], targets: list[FloatArray], layer: int) -> bool:
+    """Permute and flip the units of one hidden layer in place; return whether anything changed."""
+    stride = 2 if model.bias else 1
+    incoming = range(stride * layer, stride * (layer + 1))
+    outgoing = stride * (layer + 1)
+
+    def units(parts: list[FloatArray]) -> FloatArray:
+        rows = [np.atleast_2d(parts[i]) for i in incoming]
+        return np.concatenate([*rows, parts[outgoing].T], axis=0)
+
+    mine, theirs = units(arrays), units(targets)
+    agreement = theirs.T @ mine  # |u - v|^2 = |u|^2 + |v|^2 - 2 u.v: only the product depends on the match
+    benefit = np.abs(agreement) if model.activation.is_odd else agreement
+    _, order = linear_sum_assignment(benefit, maximize=True)
+    matched = agreement[np.arange(len(order)), order]
+    signs = np.where(matched < 0, -1.0, 1.0) if model.activation.is_odd else np.ones(len(order))
+    if np.array_equal(order, np.arange(len(order))) and np.all(signs > 0):
+        return False
+    for i in incoming:
+        arrays[i] = arrays[i][..., order] * signs
+    arrays[outgoing] = arrays[outgoing][order] * signs[:, None]
+    return True

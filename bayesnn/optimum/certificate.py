@@ -1,0 +1,176 @@
+"""Proof that a point is an optimum, or the reasons why it is not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.factor import factor_gram
+from bayesnn.posterior import Posterior
+from bayesnn.threads import on_one_blas_thread
+
+# A mean off by a thousandth of a posterior standard deviation changes nothing that is reported.
+DECREMENT_LIMIT = 1e-3
+# Nats that one more Newton step may still gain; the step's own prediction is decrement**2 / 2.
+STEP_CHANGE_LIMIT = 1e-5
+
+
+@dataclass(frozen=True)
+class Certificate:
+    r"""What was measured at a point, and whether it is an optimum.
+
+    Parameters
+    ----------
+    newton_decrement : float
+        :math:`\sqrt{g' H^{-1} g}`: distance to the mode in posterior standard deviations; inf where the
+        Hessian `H` is not positive definite.
+    gradient_norm : float
+        Euclidean norm of the gradient of the log density.
+    smallest_hessian_eigenvalue : float
+        Of the exact Hessian of the negative log density.
+    negative_direction : ndarray (k,) or None
+        Unit direction of that eigenvalue where it is not positive.
+    rank : int
+        Numerical rank of B (its rows scaled by the noise).
+    n_informed : int
+        Directions about which the data say more than the prior: eigenvalues of
+        :math:`\tau^{-1/2} B'\Lambda B \tau^{-1/2}` above 1. Equal to `rank` under a flat prior.
+    n_weights : int
+        k.
+    ggn_hessian_gap : float
+        :math:`\|L'HL - I\|_F` with ``L L'`` the inverse of the GGN: 0 where the two agree; nan where the GGN is
+        singular.
+    newton_step_change : float
+        Nats the log density gains by one more full Newton step, evaluated, not predicted.
+    is_optimum : bool
+        Whether all checks pass.
+    reasons : tuple of str
+        The failed checks, or, where none failed, what was checked.
+    """
+
+    newton_decrement: float
+    gradient_norm: float
+    smallest_hessian_eigenvalue: float
+    negative_direction: FloatArray | None
+    rank: int
+    n_informed: int
+    n_weights: int
+    ggn_hessian_gap: float
+    newton_step_change: float
+    is_optimum: bool
+    reasons: tuple[str, ...]
+
+
+@on_one_blas_thread
+def certify(posterior: Posterior, weights: ArrayLike) -> Certificate:
+    """Measure whether a point is a local maximum of the log density.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The target.
+    weights : array_like (k,)
+        The point.
+
+    Returns
+    -------
+    Certificate
+
+    Examples
+    --------
+    >>> from bayesnn import MLP, Gaussian, NormalPrior, find_optimum
+    >>> x = np.linspace(-1, 1, 30)[:, None]
+    >>> post = Posterior(MLP(1, (2,), 1), x, np.sin(3 * x), Gaussian(0.1), NormalPrior(1.0))
+    >>> best = find_optimum(post, seed=0)
+    >>> certify(post, best.weights).is_optimum, certify(post, best.weights + 0.1).is_optimum
+    (True, False)
+    """
+    w = np.asarray(weights, dtype=np.float64)
+    value, gradient = posterior.value_and_gradient(w)
+    if not (np.isfinite(value) and np.isfinite(gradient).all()):
+        return _nonfinite(posterior)
+    rank, n_informed = _rank_of_data(posterior, w)
+    ggn = posterior.ggn(w)
+    hessian = posterior.hessian(w)
+    eigenvalues, directions = eigh(hessian)
+    decrement = step_change = np.inf
+    factor = factor_gram(hessian)
+    # Cholesky refuses a positive definite matrix too ill-conditioned for it; eigenvalues decide then.
+    resolvable = eigenvalues[0] > posterior.n_weights * np.finfo(float).eps * eigenvalues[-1]
+    if factor is not None:
+        decrement = float(np.linalg.norm(factor.half_solve(gradient)))
+        step_change = float(posterior.log_density(w + factor.solve(gradient)) - value)
+    elif resolvable:
+        along = directions.T @ gradient
+        decrement = float(np.sqrt(np.sum(along**2 / eigenvalues)))
+        step_change = float(posterior.log_density(w + directions @ (along / eigenvalues)) - value)
+    positive = factor is not None or bool(resolvable)
+    checks = [
+        (positive, f"smallest Hessian eigenvalue {eigenvalues[0]:.3g}", "above 0"),
+        (
+            decrement <= DECREMENT_LIMIT,
+            f"Newton decrement {decrement:.2g} posterior sd",
+            f"at most {DECREMENT_LIMIT:g}",
+        ),
+        (
+            step_change <= STEP_CHANGE_LIMIT,
+            f"one more Newton step gains {step_change:.2g} nats",
+            f"at most {STEP_CHANGE_LIMIT:g}",
+        ),
+    ]
+    if not np.any(posterior.prior_precision):
+        checks.append((rank == posterior.n_weights, f"rank of B {rank}", f"{posterior.n_weights} (flat prior)"))
+    failed = [f"{found}, wants {wants}" for passed, found, wants in checks if not passed]
+    return Certificate(
+        newton_decrement=decrement,
+        gradient_norm=float(np.linalg.norm(gradient)),
+        smallest_hessian_eigenvalue=float(eigenvalues[0]),
+        negative_direction=None if positive else directions[:, 0],
+        rank=rank,
+        n_informed=n_informed,
+        n_weights=posterior.n_weights,
+        ggn_hessian_gap=_gap(ggn, hessian),
+        newton_step_change=step_change,
+        is_optimum=not failed,
+        reasons=tuple(failed) if failed else tuple(f"{found} ({wants})" for _, found, wants in checks),
+    )
+
+
+def _nonfinite(posterior: Posterior) -> Certificate:
+    return Certificate(
+        newton_decrement=np.inf,
+        gradient_norm=np.nan,
+        smallest_hessian_eigenvalue=np.nan,
+        negative_direction=None,
+        rank=0,
+        n_informed=0,
+        n_weights=posterior.n_weights,
+        ggn_hessian_gap=np.nan,
+        newton_step_change=np.inf,
+        is_optimum=False,
+        reasons=("log density or gradient is not finite",),
+    )
+
+
+def _rank_of_data(posterior: Posterior, weights: FloatArray) -> tuple[int, int]:
+    """Rank of B, and the number of directions where the data outweigh the prior."""
+    likelihood_only = list(posterior.scaled_rows(weights))[:-1]
+    stacked = np.vstack(likelihood_only)
+    lengths = np.linalg.norm(stacked, axis=0)
+    singular = np.linalg.svd(stacked / np.where(lengths > 0, lengths, 1.0), compute_uv=False)
+    rank = int((singular > max(stacked.shape) * np.finfo(float).eps * max(singular[0], 1e-300)).sum())
+    precision = posterior.prior_precision
+    if not np.all(precision > 0):
+        return rank, rank
+    informed = np.linalg.svd(stacked / np.sqrt(precision), compute_uv=False)
+    return rank, int((informed > 1.0).sum())
+
+
+def _gap(ggn: FloatArray, hessian: FloatArray) -> float:
+    factor = factor_gram(ggn)
+    if factor is None:
+        return float("nan")
+    half = factor.half_solve(hessian)
+    whitened = factor.half_solve(half.T)
+    return float(np.linalg.norm(whitened - np.eye(len(ggn))))

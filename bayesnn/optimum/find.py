@@ -1,0 +1,200 @@
+"""Search for optima from several starts, deduplicate them modulo symmetry, and certify them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.checks import finite_array, integer_at_least, one_of, positive_number
+from bayesnn.errors import ArgumentError
+from bayesnn.factor import factor_gram
+from bayesnn.models import nearest_image
+from bayesnn.optimum.certificate import Certificate, certify
+from bayesnn.optimum.levenberg_marquardt import Descent, levenberg_marquardt
+from bayesnn.optimum.status import OptimumError, Status
+from bayesnn.posterior import Posterior
+from bayesnn.progress import progress_bar
+from bayesnn.seeds import generator
+from bayesnn.threads import on_one_blas_thread
+
+# Two runs found the same optimum if their weights, after alignment, agree to this many posterior sds per weight.
+SAME_OPTIMUM_SD = 1e-2
+# Exact Newton steps after the linearized ones: they converge quadratically where the GGN converges linearly.
+POLISH_STEPS = 8
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """A point where a search ended, with the proof of what it is.
+
+    Parameters
+    ----------
+    weights : ndarray (k,)
+        The point.
+    log_density : float
+        Log density of the unnormalised posterior there.
+    status : Status
+        ``converged`` only if the certificate says so too.
+    certificate : Certificate
+        What was measured there.
+    n_found : int
+        How many starts ended here, or at a symmetric image.
+    n_steps : int
+        Steps the run took.
+    others : tuple of Optimum
+        Further points where runs ended, best first; empty for those points themselves.
+    """
+
+    weights: FloatArray
+    log_density: float
+    status: Status
+    certificate: Certificate
+    n_found: int = 1
+    n_steps: int = 0
+    others: tuple["Optimum", ...] = ()
+
+
+@on_one_blas_thread
+def find_optimum(
+    posterior: Posterior,
+    *,
+    method: str = "levenberg-marquardt",
+    start: ArrayLike | None = None,
+    n_starts: int = 1,
+    seed: int = 0,
+    max_steps: int = 1000,
+    tolerance: float = 1e-6,
+    throw: bool = False,
+    progress: bool | None = None,
+) -> Optimum:
+    """Find the best of several optima and certify it.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The target.
+    method : {"levenberg-marquardt"}
+        See :func:`bayesnn.optimum.levenberg_marquardt`.
+    start : array_like (k,), optional
+        First start. The model draws the others, or all.
+    n_starts : int
+        Number of starts.
+    seed : int
+        Seed of the drawn starts.
+    max_steps : int
+        Steps at most, each start.
+    tolerance : float
+        Newton decrement at which a run has converged, in posterior standard deviations.
+    throw : bool
+        Whether to raise if the best point is not an optimum.
+    progress : bool, optional
+        Whether to show a bar; by default where stderr is a terminal.
+
+    Returns
+    -------
+    Optimum
+        The one of the highest log density; the rest in `others`, deduplicated modulo the network's symmetries.
+        Ctrl-C stops the search and returns the best of the starts already done, if there is one.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is out of range.
+    OptimumError
+        If ``throw=True`` and the best point is not an optimum.
+
+    Examples
+    --------
+    >>> from bayesnn import MLP, Gaussian, NormalPrior
+    >>> x = np.linspace(-1, 1, 30)[:, None]
+    >>> post = Posterior(MLP(1, (2,), 1), x, np.sin(3 * x), Gaussian(0.1), NormalPrior(1.0))
+    >>> best = find_optimum(post, n_starts=4, seed=0)
+    >>> best.status.value, best.certificate.rank
+    ('converged', 7)
+    """
+    one_of("method", method, ("levenberg-marquardt",))
+    n_starts = integer_at_least("n_starts", n_starts, 1)
+    max_steps = integer_at_least("max_steps", max_steps, 1)
+    tolerance = positive_number("tolerance", tolerance)
+    starts = _starts(posterior, start, n_starts, seed)
+    descents: list[Descent] = []
+    with progress_bar("optimum", n_starts, progress) as tick:
+        try:
+            for point in starts:
+                descents.append(_polish(posterior, levenberg_marquardt(posterior, point, max_steps, tolerance)))
+                tick(log_density=max(d.log_density for d in descents))
+        except KeyboardInterrupt:
+            if not descents:
+                raise
+    optima = [_certified(posterior, group) for group in _distinct(posterior, descents)]
+    best = replace(optima[0], others=tuple(optima[1:]))
+    if throw and best.status is not Status.converged:
+        raise OptimumError(best.status, best.certificate.reasons)
+    return best
+
+
+def _starts(posterior: Posterior, start: ArrayLike | None, n_starts: int, seed: int) -> list[FloatArray]:
+    given: list[FloatArray] = []
+    if start is not None:
+        wants = f"shape ({posterior.n_weights},)"
+        given.append(finite_array("start", start, (1,), wants))
+        if given[0].shape != (posterior.n_weights,):
+            raise ArgumentError("start", f"shape {given[0].shape}", wants)
+    drawn = [posterior.model.initial_weights(generator(seed, "optimum start", i)) for i in range(n_starts - len(given))]
+    return given + drawn
+
+
+def _polish(posterior: Posterior, descent: Descent) -> Descent:
+    """Take exact Newton steps as long as they bring the point closer to the mode."""
+    if descent.status not in (Status.converged, Status.stalled):
+        return descent
+    weights, best = descent.weights, np.inf
+    for _ in range(POLISH_STEPS):
+        _, gradient = posterior.value_and_gradient(weights)
+        factor = factor_gram(posterior.hessian(weights))
+        if factor is None:
+            break
+        decrement = float(np.linalg.norm(factor.half_solve(gradient)))
+        if decrement > 0.5 * best:
+            break
+        best, descent = decrement, replace(descent, weights=weights, newton_decrement=decrement)
+        weights = weights + factor.solve(gradient)
+    return replace(descent, log_density=float(posterior.log_density(descent.weights)))
+
+
+def _distinct(posterior: Posterior, descents: Sequence[Descent]) -> list[list[Descent]]:
+    """Group runs that ended at the same point modulo symmetry, best group first, best run first."""
+
+    def height(descent: Descent) -> float:
+        return descent.log_density if np.isfinite(descent.log_density) else -np.inf
+
+    groups: list[list[Descent]] = []
+    factors = [posterior.factor_ggn(d.weights) if np.isfinite(d.log_density) else None for d in descents]
+    order = sorted(range(len(descents)), key=lambda i: height(descents[i]), reverse=True)
+    leaders: list[int] = []
+    for i in order:
+        for group, leader in zip(groups, leaders, strict=True):
+            factor = factors[leader]
+            if factor is None or factors[i] is None:
+                continue
+            image = nearest_image(posterior.model, descents[i].weights, descents[leader].weights)
+            distance = np.linalg.norm(factor.whiten(image - descents[leader].weights))
+            if distance <= SAME_OPTIMUM_SD * np.sqrt(posterior.n_weights):
+                group.append(descents[i])
+                break
+        else:
+            groups.append([descents[i]])
+            leaders.append(i)
+    return groups
+
+
+def _certified(posterior: Posterior, group: Sequence[Descent]) -> Optimum:
+    found = group[0]
+    certificate = certify(posterior, found.weights)
+    status = found.status
+    if certificate.is_optimum and status is Status.stalled:
+        status = Status.converged  # nothing improves because the point is the optimum, to rounding
+    elif not certificate.is_optimum and status is Status.converged:
+        status = Status.saddle if certificate.negative_direction is not None else Status.stalled
+    return Optimum(found.weights, found.log_density, status, certificate, len(group), found.n_steps)

@@ -1,0 +1,118 @@
+"""The Gaussian likelihood."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.checks import describe, finite_array, positive_number
+from bayesnn.errors import ArgumentError
+
+LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    r"""Targets with independent Gaussian noise of known standard deviation.
+
+    .. math:: \log p(y_i \mid f_i) = \sum_o -\tfrac12 ((y_{io} - f_{io}) / \sigma_i)^2 - \log\sigma_i
+              - \tfrac12 \log 2\pi
+
+    Parameters
+    ----------
+    sigma_noise : float or array_like (n,)
+        Noise standard deviation, in the units of `y`: one for all rows, or one per row.
+
+    Raises
+    ------
+    ArgumentError
+        If a standard deviation is not a finite number above 0.
+
+    Examples
+    --------
+    >>> likelihood = Gaussian(sigma_noise=0.5)
+    >>> likelihood.log_density(np.zeros((1, 1)), np.zeros((1, 1))).round(6)
+    array([-0.225791])
+    """
+
+    sigma_noise: float | ArrayLike = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sigma_noise, str):
+            raise ArgumentError("sigma_noise", describe(self.sigma_noise), "a number above 0, or one per row")
+        if np.ndim(self.sigma_noise) == 0:
+            object.__setattr__(self, "sigma_noise", positive_number("sigma_noise", self.sigma_noise))
+            return
+        sigma = finite_array("sigma_noise", self.sigma_noise, (1,), "a number above 0, or shape (n,)")
+        if not np.all(sigma > 0):
+            worst = int(np.argmin(sigma))
+            raise ArgumentError("sigma_noise", f"{sigma[worst]:g} at row {worst}", "numbers above 0")
+        object.__setattr__(self, "sigma_noise", sigma)
+
+    @property
+    def is_least_squares(self) -> bool:
+        """True."""
+        return True
+
+    @cached_property
+    def _sigma(self) -> FloatArray:
+        """Standard deviations shaped to broadcast against (..., n, out)."""
+        return np.reshape(np.asarray(self.sigma_noise, dtype=np.float64), (-1, 1))
+
+    @property
+    def has_common_sigma(self) -> bool:
+        """Whether all rows share one noise standard deviation."""
+        return self._sigma.size == 1
+
+    def check_targets(self, y: ArrayLike, n_rows: int, n_outputs: int) -> FloatArray:
+        """Return `y` as (n, out).
+
+        Raises
+        ------
+        ArgumentError
+            If `y` does not fit the rows and outputs, is not finite, or ``sigma_noise`` has another length.
+        """
+        wants = f"shape ({n_rows},) or ({n_rows}, 1)" if n_outputs == 1 else f"shape ({n_rows}, {n_outputs})"
+        targets = finite_array("y", y, (1, 2), wants)
+        given = targets.shape
+        targets = targets[:, None] if targets.ndim == 1 else targets
+        if targets.shape != (n_rows, n_outputs):
+            raise ArgumentError("y", f"shape {given}", wants)
+        if self._sigma.size not in (1, n_rows):
+            raise ArgumentError("sigma_noise", f"shape ({self._sigma.size},)", f"a number or shape ({n_rows},)")
+        return targets
+
+    def rows(self, rows: slice) -> "Gaussian":
+        """Return the likelihood of some rows only."""
+        return self if self.has_common_sigma else Gaussian(self._sigma[rows, 0])
+
+    def log_density(self, outputs: FloatArray, y: FloatArray) -> FloatArray:
+        """Log density of each row (..., n) at outputs (..., n, out)."""
+        scaled = (y - outputs) / self._sigma
+        normaliser = np.log(self._sigma) + 0.5 * LOG_2PI
+        return -(0.5 * scaled * scaled + normaliser).sum(axis=-1)
+
+    def gradient(self, outputs: FloatArray, y: FloatArray) -> FloatArray:
+        """Return the derivative of the log density by the outputs, ``(y - f) / sigma**2``."""
+        return (y - outputs) / self._sigma**2
+
+    def fisher_rows(self, outputs: FloatArray, jacobian: FloatArray) -> FloatArray:
+        """Rows (n * out, k) of ``B / sigma``."""
+        return (jacobian / self._sigma[..., None]).reshape(-1, jacobian.shape[-1])
+
+    def simulate(self, outputs: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Draw targets around the outputs."""
+        return outputs + self._sigma * rng.standard_normal(outputs.shape)
+
+    def noise_sd(self, n_rows: int) -> FloatArray:
+        """Noise standard deviation of new targets, (n, 1).
+
+        Raises
+        ------
+        ArgumentError
+            If each training row has its own, so that new rows have none.
+        """
+        if not self.has_common_sigma:
+            raise ArgumentError("noise", "one sigma_noise per training row", "one sigma_noise for all rows")
+        return np.broadcast_to(self._sigma, (n_rows, 1))

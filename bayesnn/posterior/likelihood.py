@@ -1,0 +1,45 @@
+"""What every likelihood offers to the posterior."""
+
+from typing import Protocol, Self, runtime_checkable
+
+import numpy as np
+
+from bayesnn.arrays import ArrayLike, FloatArray
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """The density of targets given the outputs of a network, independent between rows."""
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether the negative log density is half a sum of squared scaled residuals, plus a constant."""
+        ...
+
+    def check_targets(self, y: ArrayLike, n_rows: int, n_outputs: int) -> FloatArray:
+        """Return targets (n, out) this likelihood can use, or raise ArgumentError."""
+        ...
+
+    def rows(self, rows: slice) -> Self:
+        """Return the likelihood of some rows only."""
+        ...
+
+    def log_density(self, outputs: FloatArray, y: FloatArray) -> FloatArray:
+        """Log density of each row (..., n), normaliser included, at outputs (..., n, out)."""
+        ...
+
+    def gradient(self, outputs: FloatArray, y: FloatArray) -> FloatArray:
+        """Return the derivative of the log density by the outputs (..., n, out)."""
+        ...
+
+    def fisher_rows(self, outputs: FloatArray, jacobian: FloatArray) -> FloatArray:
+        r"""Rows (m, k) of :math:`\Lambda^{1/2} B`, `Lambda` the Fisher information of the outputs.
+
+        Every likelihood here has its Fisher information equal to its observed information, so the Hessian of the
+        negative log likelihood is these rows' Gram matrix plus the curvature of the network itself.
+        """
+        ...
+
+    def simulate(self, outputs: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Draw targets (..., n, out) given outputs (..., n, out)."""
+        ...

@@ -1,0 +1,171 @@
+"""One self-contained HTML file from a tree."""
+
+import base64
+import io
+import os
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from bayesnn.files import written_whole
+from bayesnn.report.figures import FIGURES
+from bayesnn.tree import group_of, settings_of
+
+DPI = 110
+
+
+def write_report(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
+    """Write the report of a run: verdict, scores, agreement, optimum, chains, figures, settings.
+
+    Sections appear for the groups the tree has: run :func:`bayesnn.compare` and :func:`bayesnn.add_predictions`
+    before, and they are there.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From :func:`bayesnn.sample` or :func:`bayesnn.load_tree`.
+    path : path-like
+        Where to; the file needs nothing beside it, and is written whole or not at all.
+
+    Raises
+    ------
+    ArgumentError
+        If the tree was not made by this package.
+    """
+    page = render_report(tree)
+    with written_whole(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def render_report(tree: xr.DataTree) -> str:
+    """Return the report's HTML text."""
+    environment = Environment(
+        loader=PackageLoader("bayesnn.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    settings = settings_of(tree)
+    figures = [
+        {"title": title, "image": _png(draw(tree))}
+        for title, needed, draw in FIGURES
+        if all(name in tree.children for name in needed)
+    ]
+    return environment.get_template("report.html.j2").render(
+        title=f"bayesnn: {settings.get('data', settings['model'])}",
+        verdict=_verdict(tree),
+        tables=[table for table in (_scores(tree), _agreement(tree), _optima(tree), _chains(tree)) if table],
+        figures=figures,
+        settings={name: value for name, value in settings.items() if name != "libraries"},
+        libraries=settings["libraries"],
+    )
+
+
+def _png(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    # No creation date in the file: the same tree gives the same report.
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _verdict(tree: xr.DataTree) -> dict[str, str]:
+    if "agreement" not in tree.children:
+        return {
+            "kind": "none",
+            "sentence": "Not compared: run bayesnn.compare(laplace, tree) before the report.",
+        }
+    attrs = group_of(tree, "agreement").attrs
+    kind = {"gaussian": "good", "not gaussian": "bad"}.get(str(attrs["verdict"]), "open")
+    return {"kind": kind, "sentence": str(attrs["sentence"])}
+
+
+def _table(title: str, header: list[str], rows: list[list[Any]], note: str = "") -> dict[str, Any]:
+    def cell(value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        number = float(value)
+        return f"{number:.0f}" if number.is_integer() and abs(number) < 1e6 else f"{number:.4g}"
+
+    return {"title": title, "header": header, "rows": [[cell(v) for v in row] for row in rows], "note": note}
+
+
+def _scores(tree: xr.DataTree) -> dict[str, Any] | None:
+    if "scores" not in tree.children:
+        return None
+    scores = group_of(tree, "scores")
+    rows = [
+        [str(name), float(rmse), float(lpd)]
+        for name, rmse, lpd in zip(
+            scores["predictive"].values, scores["rmse"].values, scores["lpd"].values, strict=True
+        )
+    ]
+    return _table("Held-out scores", ["predictive", "RMSE", "mean log predictive density"], rows)
+
+
+def _agreement(tree: xr.DataTree) -> dict[str, Any] | None:
+    if "agreement" not in tree.children:
+        return None
+    agreement = group_of(tree, "agreement")
+    rows = [
+        [str(name), float(value), float(band), float(limit)]
+        for name, value, band, limit in zip(
+            agreement["finding"].values,
+            agreement["distance"].values,
+            agreement["null_band"].values,
+            agreement["limit"].values,
+            strict=True,
+        )
+    ]
+    folded = 100 * float(agreement["fraction_folded"])
+    note = (
+        "Each distance is 0 where Gaussian and posterior agree. Within the null band it may be chance; "
+        f"beyond the limit it matters. Draws folded from symmetric images of the mode: {folded:.2g} %."
+    )
+    return _table("Gaussian against draws", ["statistic", "distance", "null band", "limit"], rows, note)
+
+
+def _optima(tree: xr.DataTree) -> dict[str, Any] | None:
+    if "optimizer_result" not in tree.children:
+        return None
+    result = group_of(tree, "optimizer_result")
+    names = [
+        "log_density",
+        "status",
+        "n_found",
+        "newton_decrement",
+        "smallest_hessian_eigenvalue",
+        "ggn_hessian_gap",
+    ]
+    rows = [
+        [str(value) if name == "status" else float(value) for name, value in zip(names, values, strict=True)]
+        for values in zip(*(np.asarray(result[name].values) for name in names), strict=True)
+    ]
+    return _table(
+        "Optima found",
+        [
+            "log density",
+            "status",
+            "times found",
+            "Newton decrement",
+            "least Hessian eigenvalue",
+            "GGN-Hessian gap",
+        ],
+        rows,
+        f"Certificate of the first: {result.attrs['reasons']}.",
+    )
+
+
+def _chains(tree: xr.DataTree) -> dict[str, Any] | None:
+    if "convergence" not in tree.children:
+        return None
+    convergence, stats = group_of(tree, "convergence"), group_of(tree, "sample_stats")
+    rows: list[list[Any]] = [
+        ["worst R-hat, predictions", float(convergence["function_rhat"].max())],
+        ["least bulk ESS, predictions", float(convergence["function_ess_bulk"].min())],
+        ["least tail ESS, predictions", float(convergence["function_ess_tail"].min())],
+        ["R-hat, log posterior", float(convergence["lp_rhat"])],
+        ["worst R-hat, weights", float(convergence["weight_rhat"].max())],
+        ["mean acceptance rate", float(stats["acceptance_rate"].mean())],
+        ["divergences", float(stats["diverging"].sum())],
+    ]
+    return _table("Chains", ["", ""], rows)

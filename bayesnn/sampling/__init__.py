@@ -1,0 +1,18 @@
+"""From the Gaussian to exact draws."""
+
+from bayesnn.sampling import moves
+from bayesnn.sampling.adaptation import DualAveraging
+from bayesnn.sampling.chains import Chains
+from bayesnn.sampling.metric import Metric, metric_from_inverse_mass_matrix
+from bayesnn.sampling.sampler import sample
+from bayesnn.sampling.starts import start_points
+
+__all__ = [
+    "Chains",
+    "DualAveraging",
+    "Metric",
+    "metric_from_inverse_mass_matrix",
+    "moves",
+    "sample",
+    "start_points",
+]

@@ -1,0 +1,77 @@
+"""Warm-up: step size by dual averaging over all chains, metric by averaging over windows."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bayesnn.arrays import FloatArray
+
+
+@dataclass
+class DualAveraging:
+    """Nesterov's dual averaging of the log step size, fed by all chains together.
+
+    Parameters
+    ----------
+    step_size : float
+        The first step size; changes with every update.
+    target_acceptance : float
+        Acceptance rate to reach.
+
+    References
+    ----------
+    Hoffman & Gelman (2014), The No-U-Turn Sampler, JMLR 15, section 3.2, with their constants.
+
+    Examples
+    --------
+    >>> adaptation = DualAveraging(step_size=1.0, target_acceptance=0.8)
+    >>> for _ in range(2000):
+    ...     adaptation.update(np.array([np.exp(-adaptation.step_size)]))
+    >>> bool(abs(adaptation.averaged_step_size - np.log(1 / 0.8)) < 0.01)
+    True
+    """
+
+    step_size: float
+    target_acceptance: float
+    _center: float = field(init=False)
+    _error: float = field(init=False, default=0.0)
+    _log_average: float = field(init=False, default=0.0)
+    _count: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._center = float(np.log(10.0 * self.step_size))
+
+    def update(self, acceptance: FloatArray) -> None:
+        """Learn from the acceptance probabilities (chains,) of one step.
+
+        The harmonic mean makes one chain in a narrow place count (Hoffman, Radul & Sountsov 2021, ChEES-HMC,
+        section 3.2): the arithmetic mean would leave it stuck there.
+        """
+        rate = 1.0 / float(np.mean(1.0 / np.maximum(acceptance, 1e-3)))
+        self._count += 1
+        weight = 1.0 / (self._count + 10.0)
+        self._error += weight * (self.target_acceptance - rate - self._error)
+        log_step = self._center - np.sqrt(self._count) / 0.05 * self._error
+        fade = self._count**-0.75
+        self._log_average = fade * log_step + (1.0 - fade) * self._log_average
+        self.step_size = float(np.exp(log_step))
+
+    @property
+    def averaged_step_size(self) -> float:
+        """The step size to keep."""
+        return float(np.exp(self._log_average)) if self._count else self.step_size
+
+
+def window_ends(num_warmup: int, adapts_metric: bool) -> tuple[int, ...]:
+    """Return after which warm-up steps the metric is renewed; what follows the last adapts the step size alone.
+
+    Each window is longer than the one before, as the chains come to know more of the posterior.
+
+    Examples
+    --------
+    >>> window_ends(200, True), window_ends(200, False), window_ends(10, True)
+    ((20, 60, 120), (), ())
+    """
+    if not adapts_metric or num_warmup < 20:
+        return ()
+    return tuple(int(share * num_warmup) for share in (0.1, 0.3, 0.6))

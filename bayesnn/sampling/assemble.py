@@ -1,0 +1,91 @@
+"""From chains to the tree ArviZ reads."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayesnn.arrays import IntArray, spread_indices
+from bayesnn.laplace import Laplace
+from bayesnn.sampling.chains import Chains
+from bayesnn.seeds import generator
+from bayesnn.tree import laplace_groups, settings_attribute, weight_variables
+
+# Training rows at which function values of every draw are kept, for R-hat and ESS in function space.
+MONITORED_ROWS = 64
+# Draws of each chain in the posterior predictive: enough for any plot, a tenth of the room.
+PREDICTIVE_DRAWS = 50
+# Pointwise log likelihoods beyond this many numbers (512 MiB) are left out; the settings say so.
+LARGEST_LOG_LIKELIHOOD = 2**26
+
+
+def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed: int) -> xr.DataTree:
+    """Assemble all groups of a finished run.
+
+    Parameters
+    ----------
+    laplace : Laplace
+        What the chains were started and preconditioned with.
+    chains : Chains
+        The draws.
+    settings : dict
+        What the root attribute shall say.
+    seed : int
+        Seed of the Gaussian and predictive draws.
+
+    Returns
+    -------
+    xarray.DataTree
+    """
+    posterior = laplace.posterior
+    model, weights = posterior.model, chains.weights
+    num_chains, n_draws = weights.shape[:2]
+    sampled: dict[str, IntArray] = {"chain": np.arange(num_chains), "draw": np.arange(n_draws)}
+    over_draws = ("chain", "draw")
+    groups = {
+        "posterior": xr.Dataset(weight_variables(model.weight_blocks, weights, over_draws), coords=sampled),
+        "sample_stats": xr.Dataset(
+            {
+                "lp": (over_draws, chains.log_density),
+                "acceptance_rate": (over_draws, chains.acceptance_rate),
+                "energy": (over_draws, chains.energy),
+                "diverging": (over_draws, chains.diverging),
+                "step_size": (over_draws, np.full((num_chains, n_draws), chains.step_size)),
+                "n_steps": (over_draws, np.full((num_chains, n_draws), chains.n_steps)),
+            },
+            coords=sampled,
+        ),
+        "observed_data": xr.Dataset({"y": (("obs", "output"), posterior.y)}),
+        "constant_data": xr.Dataset({"x": (("obs", "input"), posterior.x)}),
+    }
+    stores_log_likelihood = num_chains * n_draws * posterior.n_rows <= LARGEST_LOG_LIKELIHOOD
+    if stores_log_likelihood:
+        groups["log_likelihood"] = xr.Dataset(
+            {"y": ((*over_draws, "obs"), posterior.log_likelihood(weights))}, coords=sampled
+        )
+    kept = spread_indices(n_draws, PREDICTIVE_DRAWS)
+    outputs = model.predict(weights[:, kept], posterior.x)
+    simulated = posterior.likelihood.simulate(outputs, generator(seed, "posterior predictive"))
+    groups["posterior_predictive"] = xr.Dataset(
+        {"y": ((*over_draws, "obs", "output"), simulated)}, coords={**sampled, "draw": kept}
+    )
+    rows = spread_indices(posterior.n_rows, MONITORED_ROWS)
+    groups["monitor"] = xr.Dataset(
+        {"f": ((*over_draws, "obs", "output"), model.predict(weights, posterior.x[rows]))},
+        coords={**sampled, "obs": rows},
+    )
+    linearized = laplace.predict(posterior.x[rows])
+    groups["laplace_monitor"] = xr.Dataset(
+        {"mean": (("obs", "output"), linearized.mean), "sd": (("obs", "output"), linearized.sd)},
+        coords={"obs": rows},
+    )
+    groups |= laplace_groups(laplace, seed)
+    tree = xr.DataTree.from_dict(groups, name="bayesnn")
+    described = {
+        "model": repr(model),
+        "likelihood": repr(posterior.likelihood),
+        "prior": repr(posterior.prior),
+        "stores_log_likelihood": stores_log_likelihood,
+    }
+    tree.attrs.update(settings_attribute({**settings, **described}))
+    return tree

@@ -1,0 +1,136 @@
+"""Metrics: the linear map from standard normal momenta to moves of the weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.checks import finite_array, one_of
+from bayesnn.errors import ArgumentError
+from bayesnn.factor import PrecisionFactor, factor_gram
+from bayesnn.laplace import Laplace
+from bayesnn.posterior import Posterior
+
+METRICS = ("averaged", "laplace", "diagonal", "unit")
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """An inverse mass matrix, kept as a scale `S` with ``S S'`` that matrix.
+
+    Parameters
+    ----------
+    scale : ndarray (k, k) or (k,)
+        `S`; one axis for a diagonal metric.
+    name : str
+        Where it comes from.
+    """
+
+    scale: FloatArray
+    name: str = "given"
+
+    @property
+    def size(self) -> int:
+        """Number of weights, k."""
+        return self.scale.shape[0]
+
+    @property
+    def inverse_mass_matrix(self) -> FloatArray:
+        """``S S'``: (k, k), or (k,) for a diagonal metric."""
+        return self.scale**2 if self.scale.ndim == 1 else self.scale @ self.scale.T
+
+    def move(self, momenta: FloatArray) -> FloatArray:
+        """Displacement of the weights (chains, k) for standard momenta, ``S r``."""
+        return momenta * self.scale if self.scale.ndim == 1 else momenta @ self.scale.T
+
+    def pull(self, gradients: FloatArray) -> FloatArray:
+        """Gradient in the momenta's coordinates (chains, k), ``S' g``."""
+        return gradients * self.scale if self.scale.ndim == 1 else gradients @ self.scale
+
+
+def metric_from_inverse_mass_matrix(inverse_mass_matrix: ArrayLike) -> Metric:
+    """Make a metric from an inverse mass matrix, an estimate of the posterior covariance.
+
+    Parameters
+    ----------
+    inverse_mass_matrix : array_like (k, k) or (k,)
+        Covariance, or variances.
+
+    Returns
+    -------
+    Metric
+
+    Raises
+    ------
+    ArgumentError
+        If it is not symmetric positive definite.
+
+    Examples
+    --------
+    >>> metric_from_inverse_mass_matrix([1.0, 4.0]).scale
+    array([1., 2.])
+    """
+    wants = "symmetric positive definite (k, k), or positive (k,)"
+    matrix = finite_array("inverse_mass_matrix", inverse_mass_matrix, (1, 2), wants)
+    if matrix.ndim == 1:
+        if not np.all(matrix > 0):
+            raise ArgumentError("inverse_mass_matrix", f"least variance {matrix.min():g}", wants)
+        return Metric(np.sqrt(matrix))
+    if matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T):
+        raise ArgumentError("inverse_mass_matrix", f"shape {matrix.shape}, not symmetric", wants)
+    try:
+        return Metric(np.linalg.cholesky(matrix))
+    except np.linalg.LinAlgError:
+        raise ArgumentError("inverse_mass_matrix", "a matrix that is not positive definite", wants) from None
+
+
+def first_metric(name: str, laplace: Laplace) -> Metric:
+    """Return the metric to begin with: what `name` asks for, as far as one point can tell.
+
+    Raises
+    ------
+    ArgumentError
+        If `name` is unknown.
+    """
+    one_of("metric", name, METRICS)
+    if name == "unit":
+        return Metric(np.ones(laplace.n_weights), "unit")
+    if name == "diagonal":
+        return Metric(1.0 / np.sqrt(np.diag(laplace.posterior_precision)), "diagonal at the optimum")
+    return Metric(laplace.factor.scale, "laplace")
+
+
+def averaged_metric(name: str, posterior: Posterior, points: Sequence[FloatArray]) -> Metric | None:
+    r"""Return the metric of the GGN averaged over points the chains visited.
+
+    :math:`E[B'\Lambda B] + P_0` is the expected Fisher information under the posterior plus the prior precision, the
+    preconditioner of Titsias (2023), Optimal preconditioning and Fisher adaptive Langevin sampling, section 3. It
+    remains good where the posterior bends and the curvature at one point misleads.
+
+    Parameters
+    ----------
+    name : {"averaged", "diagonal"}
+        Whether to keep the whole matrix or its diagonal.
+    posterior : Posterior
+        The target.
+    points : sequence of ndarray (k,)
+        Where to linearize.
+
+    Returns
+    -------
+    Metric or None
+        None if no point has finite curvature, or the average cannot be factored.
+    """
+    total, n_used = np.zeros((posterior.n_weights, posterior.n_weights)), 0
+    for point in points:
+        ggn = posterior.ggn(point)
+        if np.isfinite(ggn).all():
+            total, n_used = total + ggn, n_used + 1
+    if n_used == 0:
+        return None
+    average = total / n_used
+    if name == "diagonal":
+        return Metric(1.0 / np.sqrt(np.diag(average)), "diagonal averaged over the chains")
+    factor: PrecisionFactor | None = factor_gram(average)
+    return None if factor is None else Metric(factor.scale, "averaged over the chains")

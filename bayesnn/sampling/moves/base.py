@@ -1,0 +1,85 @@
+"""What our emcee moves share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from emcee.moves import Move
+from emcee.state import State
+
+from bayesnn.arrays import ArrayLike, BoolArray, FloatArray
+from bayesnn.checks import describe, positive_number
+from bayesnn.errors import ArgumentError
+from bayesnn.sampling.metric import Metric, metric_from_inverse_mass_matrix
+
+
+@dataclass(frozen=True)
+class MoveStats:
+    """What the last proposal did, for each walker.
+
+    Parameters
+    ----------
+    acceptance_rate : ndarray (walkers,)
+        Probability with which the proposal was accepted.
+    energy : ndarray (walkers,)
+        Hamiltonian after the step: minus log density, plus kinetic energy where there are momenta.
+    diverging : ndarray of bool (walkers,)
+        Whether the energy error passed all bounds.
+    n_steps : int
+        Evaluations of the density, or of its gradient where the move uses that.
+    """
+
+    acceptance_rate: FloatArray
+    energy: FloatArray
+    diverging: BoolArray
+    n_steps: int
+
+
+class PreconditionedMove(Move):
+    """A move that knows a metric and a step size, and gives every walker a draw of its own.
+
+    Walkers do not look at each other, so each is a Markov chain by itself: R-hat between them is valid, and any
+    number of walkers will do (pass ``skip_initial_state_check=True`` to emcee).
+
+    Parameters
+    ----------
+    step_size : float
+        In units of the metric, above 0.
+    inverse_mass_matrix : array_like (k, k) or (k,) or Metric
+        Estimate of the posterior covariance.
+    """
+
+    #: Acceptance rate at which the step size is best.
+    target_acceptance: float
+    #: What the last proposal did.
+    stats: MoveStats | None = None
+
+    def __init__(self, step_size: float, inverse_mass_matrix: ArrayLike | Metric) -> None:
+        self.step_size = positive_number("step_size", step_size)
+        self.metric = (
+            inverse_mass_matrix
+            if isinstance(inverse_mass_matrix, Metric)
+            else metric_from_inverse_mass_matrix(inverse_mass_matrix)
+        )
+
+    def use_metric(self, metric: Metric) -> None:
+        """Change the metric; only before the draws that count."""
+        self.metric = metric
+
+    def check_shape(self, state: State) -> None:
+        """Raise ArgumentError if the walkers have another dimension than the metric."""
+        shape = np.shape(state.coords)
+        if shape[1] != self.metric.size:
+            raise ArgumentError("inverse_mass_matrix", f"size {self.metric.size}", f"size {shape[1]}")
+
+
+def metropolis(log_ratio: FloatArray, random: np.random.RandomState) -> tuple[FloatArray, BoolArray]:
+    """Return acceptance probabilities and decisions (walkers,) for log ratios; NaN is never accepted."""
+    ratio = np.where(np.isnan(log_ratio), -np.inf, log_ratio)
+    probability = np.exp(np.minimum(ratio, 0.0))
+    return probability, random.random_sample(len(ratio)) < probability
+
+
+def check_callable(argument: str, value: object) -> None:
+    """Raise ArgumentError unless `value` can be called."""
+    if not callable(value):
+        raise ArgumentError(argument, describe(value), "a function of weights (walkers, k)")

@@ -1,0 +1,110 @@
+"""Hamiltonian Monte Carlo in the metric."""
+
+from collections.abc import Callable
+
+import numpy as np
+from emcee.model import Model
+from emcee.state import State
+
+from bayesnn.arrays import ArrayLike, BoolArray, FloatArray
+from bayesnn.checks import integer_at_least
+from bayesnn.sampling.metric import Metric
+from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, check_callable, metropolis
+
+# An energy error above this many nats is called a divergence (Stan's bound).
+DIVERGENCE = 1000.0
+# Each walker's step varies by this much, so that no trajectory length is a period of the target (Neal 2011, 5.4.2.2).
+STEP_JITTER = 0.2
+
+
+class HMC(PreconditionedMove):
+    r"""Hamiltonian Monte Carlo, all walkers at once.
+
+    Momenta are kept standard normal, `r`, and the metric enters where they move the weights: one leapfrog step is
+    :math:`r \leftarrow r + \tfrac h2 S'g(w)`, :math:`w \leftarrow w + h S r`, :math:`r \leftarrow r + \tfrac h2 S'g(w)`
+    (Neal 2011, MCMC using Hamiltonian dynamics, section 5.4.1, with mass matrix ``(S S')**-1``).
+
+    Parameters
+    ----------
+    value_and_gradient : callable
+        Maps weights (walkers, k) to log densities (walkers,) and gradients (walkers, k): of the same density the
+        sampler was given.
+    inverse_mass_matrix : array_like (k, k) or (k,) or Metric
+        Estimate of the posterior covariance.
+    step_size : float
+        `h`, in units of the metric.
+    num_integration_steps : int
+        Leapfrog steps of each trajectory.
+
+    Examples
+    --------
+    >>> import emcee
+    >>> def value_and_gradient(w):
+    ...     return -0.5 * (w**2).sum(-1), -w
+    >>> move = HMC(value_and_gradient, np.eye(2), step_size=0.5, num_integration_steps=4)
+    >>> sampler = emcee.EnsembleSampler(
+    ...     4, 2, lambda w: value_and_gradient(w)[0], moves=move, vectorize=True)
+    >>> start = np.random.default_rng(0).standard_normal((4, 2))
+    >>> _ = sampler.run_mcmc(start, 100, skip_initial_state_check=True)
+    >>> sampler.get_chain().shape, move.stats.n_steps
+    ((100, 4, 2), 4)
+    """
+
+    target_acceptance = 0.8  # Betancourt, Byrne & Girolami (2014): between 0.6 and 0.9
+
+    def __init__(
+        self,
+        value_and_gradient: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
+        inverse_mass_matrix: ArrayLike | Metric,
+        step_size: float = 0.5,
+        num_integration_steps: int = 32,
+    ) -> None:
+        super().__init__(step_size, inverse_mass_matrix)
+        check_callable("value_and_gradient", value_and_gradient)
+        self.value_and_gradient = value_and_gradient
+        self.num_integration_steps = integer_at_least("num_integration_steps", num_integration_steps, 1)
+        self._known: tuple[FloatArray, FloatArray] | None = None
+
+    def propose(self, model: Model, state: State) -> tuple[State, BoolArray]:
+        """Advance every walker by one trajectory; emcee calls this."""
+        self.check_shape(state)
+        random = model.random
+        start: FloatArray = state.coords
+        momenta = random.standard_normal(start.shape)
+        steps = self.step_size * (1.0 + STEP_JITTER * (2.0 * random.random_sample((len(start), 1)) - 1.0))
+        gradient = self._gradient_at(start)
+        energy = 0.5 * (momenta**2).sum(axis=1) - state.log_prob
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            weights, momenta, log_prob, new_gradient = self._integrate(start, momenta, gradient, steps)
+            new_energy = 0.5 * (momenta**2).sum(axis=1) - log_prob
+            error = new_energy - energy
+        probability, accepted = metropolis(-error, random)
+        # What was rejected may hold NaN; it must not reach the state.
+        weights = np.where(accepted[:, None], weights, start)
+        self._known = weights, np.where(accepted[:, None], new_gradient, gradient)
+        new = self.update(state, State(weights, log_prob=log_prob), accepted)
+        self.stats = MoveStats(
+            acceptance_rate=probability,
+            energy=np.where(accepted, new_energy, energy),
+            diverging=~(error < DIVERGENCE),
+            n_steps=self.num_integration_steps,
+        )
+        return new, accepted
+
+    def _integrate(
+        self, weights: FloatArray, momenta: FloatArray, gradient: FloatArray, steps: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        log_prob = np.empty(len(weights))
+        momenta = momenta + 0.5 * steps * self.metric.pull(gradient)
+        for step in range(self.num_integration_steps):
+            weights = weights + steps * self.metric.move(momenta)
+            log_prob, gradient = self.value_and_gradient(weights)
+            last = step == self.num_integration_steps - 1
+            momenta = momenta + (0.5 if last else 1.0) * steps * self.metric.pull(gradient)
+        return weights, momenta, log_prob, gradient
+
+    def _gradient_at(self, weights: FloatArray) -> FloatArray:
+        """Gradient at the walkers' places, known from the last trajectory unless something else moved them."""
+        if self._known is None or not np.array_equal(self._known[0], weights):
+            return self.value_and_gradient(weights)[1]
+        return self._known[1]

@@ -1,0 +1,183 @@
+"""MCMC started and preconditioned by a Laplace posterior, driven by ``emcee.EnsembleSampler``."""
+
+from typing import Any
+
+import xarray as xr
+from emcee import EnsembleSampler
+from emcee.state import State
+
+from bayesnn.arrays import ArrayLike, FloatArray, spread_indices
+from bayesnn.checks import describe, integer_at_least, one_of
+from bayesnn.errors import ArgumentError
+from bayesnn.laplace import Laplace
+from bayesnn.progress import progress_bar
+from bayesnn.sampling.adaptation import DualAveraging, window_ends
+from bayesnn.sampling.assemble import chains_tree
+from bayesnn.sampling.chains import Chains, Recorder
+from bayesnn.sampling.metric import averaged_metric, first_metric
+from bayesnn.sampling.moves import HMC, MoveStats, PreconditionedMove, RandomWalk
+from bayesnn.sampling.starts import start_points
+from bayesnn.seeds import legacy_state
+from bayesnn.threads import on_one_blas_thread
+
+MOVES = ("hmc", "random_walk")
+# Points of each chain, in a window of the warm-up, at which the curvature is averaged.
+CURVATURE_POINTS = 4
+
+
+@on_one_blas_thread
+def sample(
+    target: Laplace,
+    *,
+    num_chains: int = 16,
+    num_warmup: int = 200,
+    num_samples: int = 500,
+    seed: int = 0,
+    move: str | PreconditionedMove = "hmc",
+    metric: str = "averaged",
+    start: str | ArrayLike = "laplace",
+    num_integration_steps: int = 32,
+    progress: bool | None = None,
+) -> xr.DataTree:
+    """Draw from the exact posterior, chains started and preconditioned by its linearization.
+
+    Parameters
+    ----------
+    target : Laplace
+        The Gaussian at the optimum; its ``posterior`` is what is sampled.
+    num_chains : int
+        Independent chains, advanced together.
+    num_warmup : int
+        Steps that adapt the step size and the metric, not kept.
+    num_samples : int
+        Draws of each chain.
+    seed : int
+        Seed of starts, proposals and Gaussian draws: the same seed gives the same tree.
+    move : {"hmc", "random_walk"} or a move of :mod:`bayesnn.moves`
+        A move of your own keeps its metric; its step size is adapted.
+    metric : {"averaged", "laplace", "diagonal", "unit"}
+        ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up; ``"laplace"``: at the optimum alone;
+        ``"diagonal"``: the diagonal of the averaged one; ``"unit"``: none.
+    start : {"laplace", "laplace_t"} or array_like (chains, k)
+        Draws from the Gaussian, the same with Student-t tails, or points.
+    num_integration_steps : int
+        Leapfrog steps of each trajectory of ``"hmc"``.
+    progress : bool, optional
+        Whether to show a bar; by default where stderr is a terminal.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior``, ``sample_stats``, ``log_likelihood``, ``posterior_predictive``, ``monitor``,
+        ``observed_data``, ``constant_data``, ``laplace``, ``laplace_posterior``, ``laplace_stats``. Ctrl-C ends the
+        run early; the tree holds the draws made until then and its settings say ``"interrupted": true``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is out of range, or the log density is not finite at a start.
+
+    Examples
+    --------
+    >>> from bayesnn import MLP, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace
+    >>> x = np.linspace(-1, 1, 30)[:, None]
+    >>> post = Posterior(MLP(1, (2,), 1), x, np.sin(3 * x), Gaussian(0.1), NormalPrior(1.0))
+    >>> laplace = fit_laplace(post, find_optimum(post, n_starts=4, seed=0))
+    >>> tree = sample(laplace, num_chains=4, num_warmup=50, num_samples=20, seed=0)
+    >>> dict(tree["posterior"].sizes)
+    {'chain': 4, 'draw': 20, 'input': 1, 'hidden1': 2, 'output': 1}
+    """
+    if not isinstance(target, Laplace):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
+        raise ArgumentError("target", describe(target), "a Laplace, such as fit_laplace returns")
+    num_chains = integer_at_least("num_chains", num_chains, 2)
+    num_warmup = integer_at_least("num_warmup", num_warmup, 0)
+    num_samples = integer_at_least("num_samples", num_samples, 4)
+    points = start_points(target, start, num_chains, seed)
+    proposal = _proposal(target, move, metric, num_integration_steps)
+    adapts_metric = isinstance(move, str) and metric in ("averaged", "diagonal")
+    chains = _run(target, proposal, points, num_warmup, num_samples, seed, metric if adapts_metric else None, progress)
+    settings: dict[str, Any] = {
+        "seed": seed,
+        "num_chains": num_chains,
+        "num_warmup": num_warmup,
+        "num_samples": num_samples,
+        "move": type(proposal).__name__,
+        "metric": chains.metric.name,
+        "start": start if isinstance(start, str) else "given",
+        "step_size": chains.step_size,
+        "n_steps": chains.n_steps,
+        "interrupted": chains.interrupted,
+    }
+    return chains_tree(target, chains, settings, seed)
+
+
+def _proposal(
+    target: Laplace, move: str | PreconditionedMove, metric: str, num_integration_steps: int
+) -> PreconditionedMove:
+    if isinstance(move, PreconditionedMove):
+        return move
+    one_of("move", move, MOVES)
+    begin = first_metric(metric, target)
+    if move == "random_walk":
+        return RandomWalk(begin)
+    # The stability limit of a unit Gaussian is 2; its useful step falls as the fourth root of k.
+    step_size = target.n_weights**-0.25
+    return HMC(target.posterior.value_and_gradient, begin, step_size, num_integration_steps)
+
+
+def _run(
+    target: Laplace,
+    proposal: PreconditionedMove,
+    points: FloatArray,
+    num_warmup: int,
+    num_samples: int,
+    seed: int,
+    adapted_metric: str | None,
+    progress: bool | None,
+) -> Chains:
+    posterior = target.posterior
+    sampler = EnsembleSampler(points.shape[0], points.shape[1], posterior.log_density, moves=proposal, vectorize=True)
+    state = State(points, random_state=legacy_state(seed, "chains").get_state(), copy=True)
+    record = Recorder(len(points), num_samples, posterior.n_weights)
+    adaptation = DualAveraging(proposal.step_size, proposal.target_acceptance)
+    ends = window_ends(num_warmup, adapted_metric is not None)
+    visited: list[FloatArray] = []
+    interrupted = False
+    steps = sampler.sample(state, iterations=num_warmup + num_samples, store=False, skip_initial_state_check=True)
+    with progress_bar("chains", num_warmup + num_samples, progress) as tick:
+        try:
+            for step, now in enumerate(steps):
+                stats = _stats(proposal)
+                if step < num_warmup:
+                    adaptation.update(stats.acceptance_rate)
+                    proposal.step_size = adaptation.step_size
+                    visited.append(now.coords.copy())
+                    if adapted_metric is not None and step + 1 in ends:
+                        metric = averaged_metric(adapted_metric, posterior, _spread(visited))
+                        if metric is not None:
+                            proposal.use_metric(metric)
+                            adaptation = DualAveraging(posterior.n_weights**-0.25, proposal.target_acceptance)
+                            proposal.step_size = adaptation.step_size
+                        visited = []
+                    if step + 1 == num_warmup:
+                        proposal.step_size = adaptation.averaged_step_size
+                else:
+                    record.add(now.coords, now.log_prob, stats.acceptance_rate, stats.energy, stats.diverging)
+                tick(acceptance=float(stats.acceptance_rate.mean()), step_size=proposal.step_size)
+        except KeyboardInterrupt:
+            if record.count < 4:
+                raise
+            interrupted = True
+    return record.finish(proposal.step_size, _stats(proposal).n_steps, proposal.metric, interrupted)
+
+
+def _stats(proposal: PreconditionedMove) -> MoveStats:
+    if proposal.stats is None:
+        raise ArgumentError("move", type(proposal).__name__, "a move that sets `stats` in propose")
+    return proposal.stats
+
+
+def _spread(visited: list[FloatArray]) -> list[FloatArray]:
+    """Points of all chains at a few steps spread over the later half of a window."""
+    half = visited[len(visited) // 2 :]
+    return [point for i in spread_indices(len(half), CURVATURE_POINTS) for point in half[int(i)]]

@@ -1,0 +1,60 @@
+"""Where chains begin."""
+
+import numpy as np
+
+from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.checks import finite_array, one_of
+from bayesnn.errors import ArgumentError
+from bayesnn.laplace import Laplace
+from bayesnn.seeds import generator
+
+STARTS = ("laplace", "laplace_t")
+# Degrees of freedom of the over-dispersed start: variance 5/3 of the Gaussian's.
+T_DF = 5.0
+
+
+def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed: int) -> FloatArray:
+    """Draw or check one start for each chain.
+
+    Parameters
+    ----------
+    laplace : Laplace
+        The Gaussian at the optimum.
+    start : {"laplace", "laplace_t"} or array_like (chains, k)
+        Draws from the Gaussian, draws with Student-t tails of 5 degrees of freedom, or the points themselves.
+    num_chains : int
+        Number of chains.
+    seed : int
+        Seed.
+
+    Returns
+    -------
+    ndarray (chains, k)
+
+    Raises
+    ------
+    ArgumentError
+        If `start` is unknown or has another shape, or the log density is not finite at some start.
+    """
+    shape = (num_chains, laplace.n_weights)
+    if isinstance(start, str):
+        one_of("start", start, STARTS)
+        rng = generator(seed, "chain starts")
+        standard = rng.standard_normal(shape)
+        if start == "laplace_t":
+            standard /= np.sqrt(rng.chisquare(T_DF, (num_chains, 1)) / T_DF)
+        points = laplace.mean + laplace.factor.color(standard)
+    else:
+        points = finite_array("start", start, (2,), f"shape {shape}")
+        if points.shape != shape:
+            raise ArgumentError("start", f"shape {points.shape}", f"shape {shape}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(laplace.posterior.log_density(points))
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
+        raise ArgumentError(
+            "start",
+            f"log density not finite at {len(bad)} of {num_chains} starts, first chain {bad[0]}",
+            "points where it is finite: standardise the data or give an array",
+        )
+    return points
