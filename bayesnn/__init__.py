@@ -1,6 +1,6 @@
 """Bayesian neural networks from the linearization up: certified optima, Laplace posteriors, preconditioned MCMC."""
 
-from bayesnn import datasets, landscape
+from bayesnn import datasets
 from bayesnn.diagnostics import Agreement, Scores, Verdict, add_predictions, compare
 from bayesnn.errors import ArgumentError, BayesnnError
 from bayesnn.laplace import Laplace, Prediction, TunedPosterior, fit_laplace, maximize_evidence
@@ -38,7 +38,6 @@ __all__ = [
     "datasets",
     "find_optimum",
     "fit_laplace",
-    "landscape",
     "load_tree",
     "maximize_evidence",
     "moves",

@@ -19,8 +19,8 @@ app = typer.Typer(
 
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
 
-type Output = Annotated[Path | None, typer.Option("--out", help="Folder for results.nc and report.html.")]
-type Quick = Annotated[bool, typer.Option("--quick", help="A few seconds' run, to try it out.")]
+Output = Annotated[Path | None, typer.Option("--out", help="Folder for results.nc and report.html.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A few seconds' run, to try it out.")]
 
 
 @app.command()
@@ -56,7 +56,11 @@ def run(
         )
     )
     console.print(result.agreement.sentence, highlight=False)
+    if result.interrupted:
+        console.print("interrupted: the results hold the draws made until then", style="bold")
     console.print(f"results: {result.results_path}\nreport:  {result.report_path}", highlight=False, soft_wrap=True)
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import csv
 import os
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,8 @@ class Dataset:
         (246, 62)
         """
         n_rows = len(self.y)
-        n_test = round(test_fraction * n_rows) if 0 < test_fraction < 1 else 0
+        is_share = isinstance(test_fraction, Real) and 0 < test_fraction < 1
+        n_test = round(test_fraction * n_rows) if is_share else 0
         if not 0 < n_test < n_rows:
             raise ArgumentError("test_fraction", describe(test_fraction), f"a share of {n_rows} rows leaving some")
         order = np.random.default_rng(seed_sequence(seed)).permutation(n_rows)

@@ -21,7 +21,7 @@ from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.progress import progress_bar
 from bayesnn.report import write_report
 from bayesnn.sampling import sample
-from bayesnn.tree import add_settings, name_inputs, optimizer_group, save_tree
+from bayesnn.tree import add_settings, name_inputs, optimizer_group, save_tree, settings_of
 
 # Tuning moves the posterior, and another optimum may then be the best: tune again there, at most this often.
 TUNING_PASSES = 3
@@ -65,6 +65,11 @@ class JobResult:
     results_path: Path
     report_path: Path
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the chains early; the files hold the draws made until then."""
+        return bool(settings_of(self.tree)["interrupted"])
+
 
 def run_job(config: RunConfig, *, progress: bool | None = None) -> JobResult:
     """Run a whole inference and write ``results.nc`` and ``report.html``.
@@ -82,6 +87,8 @@ def run_job(config: RunConfig, *, progress: bool | None = None) -> JobResult:
     Returns
     -------
     JobResult
+        Ctrl-C while the chains run ends them early and the rest is done with what they made; before that nothing is
+        written and KeyboardInterrupt is raised.
 
     Raises
     ------
@@ -130,17 +137,24 @@ def _tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | Non
         seed=config.seed,
         progress=progress,
     )
-    optimum = search(posterior)
+    optimum = _finished(search(posterior))
     if not config.posterior.maximize_evidence:
         return posterior, optimum
     for _ in range(TUNING_PASSES):
         tuned: TunedPosterior = maximize_evidence(posterior, optimum, progress=progress)
         followed = tuned.tuning.optimum
-        optimum = search(tuned, start=followed.weights)
+        optimum = _finished(search(tuned, start=followed.weights))
         posterior = tuned
         if optimum.log_density <= followed.log_density + 1e-6:
             break
     return posterior, optimum
+
+
+def _finished(optimum: Optimum) -> Optimum:
+    """Hand on the KeyboardInterrupt that a search, used by itself, turns into a partial result."""
+    if optimum.interrupted:
+        raise KeyboardInterrupt
+    return optimum
 
 
 def _load(config: RunConfig) -> Dataset:

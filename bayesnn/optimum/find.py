@@ -44,6 +44,8 @@ class Optimum:
         Steps the run took.
     others : tuple of Optimum
         Further points where runs ended, best first; empty for those points themselves.
+    interrupted : bool
+        Whether Ctrl-C ended the search before all starts were tried.
     """
 
     weights: FloatArray
@@ -53,6 +55,7 @@ class Optimum:
     n_found: int = 1
     n_steps: int = 0
     others: tuple["Optimum", ...] = ()
+    interrupted: bool = False
 
 
 @on_one_blas_thread
@@ -95,7 +98,7 @@ def find_optimum(
     -------
     Optimum
         The one of the highest log density; the rest in `others`, deduplicated modulo the network's symmetries.
-        Ctrl-C stops the search and returns the best of the starts already done, if there is one.
+        Ctrl-C stops the search and returns the best of the starts already done, `interrupted`, if there is one.
 
     Raises
     ------
@@ -119,6 +122,7 @@ def find_optimum(
     tolerance = positive_number("tolerance", tolerance)
     starts = _starts(posterior, start, n_starts, seed)
     descents: list[Descent] = []
+    interrupted = False
     with progress_bar("optimum", n_starts, progress) as tick:
         try:
             for point in starts:
@@ -127,8 +131,9 @@ def find_optimum(
         except KeyboardInterrupt:
             if not descents:
                 raise
+            interrupted = True
     optima = [_certified(posterior, group) for group in _distinct(posterior, descents)]
-    best = replace(optima[0], others=tuple(optima[1:]))
+    best = replace(optima[0], others=tuple(optima[1:]), interrupted=interrupted)
     if throw and best.status is not Status.converged:
         raise OptimumError(best.status, best.certificate.reasons)
     return best

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesnn.arrays import BoolArray, FloatArray
+from bayesnn.arrays import BoolArray, FloatArray, IntArray
 from bayesnn.sampling.metric import Metric
+from bayesnn.sampling.moves import MoveStats
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Chains:
         Whether its trajectory diverged.
     step_size : float
         After warm-up.
-    n_steps : int
-        Evaluations per draw.
+    n_steps : ndarray of int (draws,)
+        Evaluations each draw took.
     metric : Metric
         After warm-up.
     interrupted : bool
@@ -36,7 +37,7 @@ class Chains:
     energy: FloatArray
     diverging: BoolArray
     step_size: float
-    n_steps: int
+    n_steps: IntArray
     metric: Metric
     interrupted: bool
 
@@ -61,32 +62,27 @@ class Recorder:
             name: np.empty((num_chains, num_samples)) for name in ("log_density", "acceptance_rate", "energy")
         }
         self.diverging = np.zeros((num_chains, num_samples), dtype=bool)
+        self.n_steps = np.zeros(num_samples, dtype=np.int64)
         self.count = 0
 
-    def add(
-        self,
-        weights: FloatArray,
-        log_density: FloatArray,
-        acceptance_rate: FloatArray,
-        energy: FloatArray,
-        diverging: BoolArray,
-    ) -> None:
+    def add(self, weights: FloatArray, log_density: FloatArray, stats: MoveStats) -> None:
         """Keep one draw of every chain."""
         self.weights[:, self.count] = weights
         self.scalars["log_density"][:, self.count] = log_density
-        self.scalars["acceptance_rate"][:, self.count] = acceptance_rate
-        self.scalars["energy"][:, self.count] = energy
-        self.diverging[:, self.count] = diverging
+        self.scalars["acceptance_rate"][:, self.count] = stats.acceptance_rate
+        self.scalars["energy"][:, self.count] = stats.energy
+        self.diverging[:, self.count] = stats.diverging
+        self.n_steps[self.count] = stats.n_steps
         self.count += 1
 
-    def finish(self, step_size: float, n_steps: int, metric: Metric, interrupted: bool) -> Chains:
+    def finish(self, step_size: float, metric: Metric, interrupted: bool) -> Chains:
         """Hand out what was kept."""
         kept = {name: values[:, : self.count] for name, values in self.scalars.items()}
         return Chains(
             self.weights[:, : self.count],
             diverging=self.diverging[:, : self.count],
             step_size=step_size,
-            n_steps=n_steps,
+            n_steps=self.n_steps[: self.count],
             metric=metric,
             interrupted=interrupted,
             **kept,

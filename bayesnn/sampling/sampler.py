@@ -61,7 +61,7 @@ def sample(
     start : {"laplace", "laplace_t"} or array_like (chains, k)
         Draws from the Gaussian, the same with Student-t tails, or points.
     num_integration_steps : int
-        Leapfrog steps of each trajectory of ``"hmc"``.
+        Mean number of leapfrog steps of the trajectories of ``"hmc"``.
     progress : bool, optional
         Whether to show a bar; by default where stderr is a terminal.
 
@@ -105,7 +105,6 @@ def sample(
         "metric": chains.metric.name,
         "start": start if isinstance(start, str) else "given",
         "step_size": chains.step_size,
-        "n_steps": chains.n_steps,
         "interrupted": chains.interrupted,
     }
     return chains_tree(target, chains, settings, seed)
@@ -162,13 +161,13 @@ def _run(
                     if step + 1 == num_warmup:
                         proposal.step_size = adaptation.averaged_step_size
                 else:
-                    record.add(now.coords, now.log_prob, stats.acceptance_rate, stats.energy, stats.diverging)
+                    record.add(now.coords, now.log_prob, stats)
                 tick(acceptance=float(stats.acceptance_rate.mean()), step_size=proposal.step_size)
         except KeyboardInterrupt:
             if record.count < 4:
                 raise
             interrupted = True
-    return record.finish(proposal.step_size, _stats(proposal).n_steps, proposal.metric, interrupted)
+    return record.finish(proposal.step_size, proposal.metric, interrupted)
 
 
 def _stats(proposal: PreconditionedMove) -> MoveStats:

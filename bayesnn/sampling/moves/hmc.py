@@ -13,8 +13,10 @@ from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, check_cal
 
 # An energy error above this many nats is called a divergence (Stan's bound).
 DIVERGENCE = 1000.0
-# Each walker's step varies by this much, so that no trajectory length is a period of the target (Neal 2011, 5.4.2.2).
-STEP_JITTER = 0.2
+# Trajectories vary in length, or the period of some direction would return walkers to where they began (Neal 2011,
+# 5.4.2.2): the number of steps from half to one and a half of the nominal, the same for all walkers, and each one's size.
+STEPS_JITTER = 0.5
+STEP_SIZE_JITTER = 0.2
 
 
 class HMC(PreconditionedMove):
@@ -34,7 +36,7 @@ class HMC(PreconditionedMove):
     step_size : float
         `h`, in units of the metric.
     num_integration_steps : int
-        Leapfrog steps of each trajectory.
+        Mean number of leapfrog steps of a trajectory; each draws its own between half and one and a half of it.
 
     Examples
     --------
@@ -46,8 +48,8 @@ class HMC(PreconditionedMove):
     ...     4, 2, lambda w: value_and_gradient(w)[0], moves=move, vectorize=True)
     >>> start = np.random.default_rng(0).standard_normal((4, 2))
     >>> _ = sampler.run_mcmc(start, 100, skip_initial_state_check=True)
-    >>> sampler.get_chain().shape, move.stats.n_steps
-    ((100, 4, 2), 4)
+    >>> sampler.get_chain().shape, 2 <= move.stats.n_steps <= 6
+    ((100, 4, 2), True)
     """
 
     target_acceptance = 0.8  # Betancourt, Byrne & Girolami (2014): between 0.6 and 0.9
@@ -71,11 +73,12 @@ class HMC(PreconditionedMove):
         random = model.random
         start: FloatArray = state.coords
         momenta = random.standard_normal(start.shape)
-        steps = self.step_size * (1.0 + STEP_JITTER * (2.0 * random.random_sample((len(start), 1)) - 1.0))
+        steps = self.step_size * (1.0 + STEP_SIZE_JITTER * (2.0 * random.random_sample((len(start), 1)) - 1.0))
+        n_steps = self._draw_n_steps(random)
         gradient = self._gradient_at(start)
         energy = 0.5 * (momenta**2).sum(axis=1) - state.log_prob
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            weights, momenta, log_prob, new_gradient = self._integrate(start, momenta, gradient, steps)
+            weights, momenta, log_prob, new_gradient = self._integrate(start, momenta, gradient, steps, n_steps)
             new_energy = 0.5 * (momenta**2).sum(axis=1) - log_prob
             error = new_energy - energy
         probability, accepted = metropolis(-error, random)
@@ -87,21 +90,26 @@ class HMC(PreconditionedMove):
             acceptance_rate=probability,
             energy=np.where(accepted, new_energy, energy),
             diverging=~(error < DIVERGENCE),
-            n_steps=self.num_integration_steps,
+            n_steps=n_steps,
         )
         return new, accepted
 
     def _integrate(
-        self, weights: FloatArray, momenta: FloatArray, gradient: FloatArray, steps: FloatArray
+        self, weights: FloatArray, momenta: FloatArray, gradient: FloatArray, steps: FloatArray, n_steps: int
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         log_prob = np.empty(len(weights))
         momenta = momenta + 0.5 * steps * self.metric.pull(gradient)
-        for step in range(self.num_integration_steps):
+        for step in range(n_steps):
             weights = weights + steps * self.metric.move(momenta)
             log_prob, gradient = self.value_and_gradient(weights)
-            last = step == self.num_integration_steps - 1
+            last = step == n_steps - 1
             momenta = momenta + (0.5 if last else 1.0) * steps * self.metric.pull(gradient)
         return weights, momenta, log_prob, gradient
+
+    def _draw_n_steps(self, random: np.random.RandomState) -> int:
+        nominal = self.num_integration_steps
+        least = max(1, round((1.0 - STEPS_JITTER) * nominal))
+        return int(random.randint(least, 2 * nominal - least + 1))
 
     def _gradient_at(self, weights: FloatArray) -> FloatArray:
         """Gradient at the walkers' places, known from the last trajectory unless something else moved them."""

@@ -1,6 +1,6 @@
+import numpy as np
 from emcee.model import Model
 from emcee.state import State
-import numpy as np
 from numpy.typing import NDArray
 
 class Move:

@@ -1,0 +1,215 @@
+"""Gaussian against draws: exact where the posterior is Gaussian, and right about what is wrong where it is not."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.stats import kstest
+
+from bayesnn import sample
+from bayesnn.diagnostics import Finding, Verdict, add_predictions, compare, ess, judge
+from bayesnn.laplace import fit_laplace
+from bayesnn.tree import weight_matrix, weight_variables
+from tests.refusals import refuses
+
+
+@pytest.fixture(scope="module")
+def linear_tree(linear_laplace):
+    return sample(linear_laplace, num_chains=8, num_warmup=200, num_samples=1000, num_integration_steps=8, seed=1)
+
+
+def fresh(tree):
+    """A copy that can be extended without changing the other."""
+    return xr.DataTree.from_dict(tree.to_dict(), name=tree.name)
+
+
+def with_draws(tree, laplace, weights):
+    """The tree with other draws in the place of its own, and everything computed from them renewed."""
+    posterior = laplace.posterior
+    changed = fresh(tree)
+    axes = ("chain", "draw")
+    changed["posterior"] = xr.DataTree(xr.Dataset(weight_variables(posterior.model.weight_blocks, weights, axes)))
+    rows = tree["monitor"]["obs"].values
+    outputs = posterior.model.predict(weights, posterior.x[rows])
+    changed["monitor"] = xr.DataTree(xr.Dataset({"f": ((*axes, "obs", "output"), outputs)}, coords={"obs": rows}))
+    changed["sample_stats"] = xr.DataTree(xr.Dataset({"lp": (axes, posterior.log_density(weights))}))
+    return changed
+
+
+def exact_draws(laplace, seed=5, shape=(8, 1000)):
+    return laplace.sample(shape[0] * shape[1], seed).reshape(*shape, -1)
+
+
+def test_a_linear_model_is_gaussian_to_rounding(linear_laplace, linear_tree):
+    agreement = compare(linear_laplace, linear_tree, extend_tree=False)
+    assert agreement.verdict is Verdict.gaussian
+    assert agreement.kl < 1e-12
+    assert abs(agreement.log_evidence_gap) < 1e-9
+    assert agreement.acceptance_of_independence == pytest.approx(1.0)
+    assert np.all(np.abs(agreement.mean_shift) < 1.3 * agreement.mean_shift_band)
+
+
+def test_bands_hold_for_independent_draws_of_the_gaussian(linear_laplace, linear_tree):
+    """40 replicates of exact draws: a 95 % band is left 0.05 x 40 = 2 times, and above 7 with probability 1e-3."""
+    left = dict.fromkeys(("mean_shift", "sd_ratio", "mahalanobis_ks"), 0)
+    for seed in range(40):
+        found = compare(
+            linear_laplace,
+            with_draws(linear_tree, linear_laplace, exact_draws(linear_laplace, seed)),
+            extend_tree=False,
+        )
+        left["mean_shift"] += bool(np.any(np.abs(found.mean_shift) > found.mean_shift_band))
+        left["sd_ratio"] += bool(np.any(np.abs(found.sd_ratio - 1) > found.sd_ratio_band))
+        left["mahalanobis_ks"] += found.mahalanobis_ks > found.mahalanobis_ks_band
+    assert max(left.values()) <= 7, left
+
+
+def test_a_shift_along_one_direction_is_found_there(linear_laplace, linear_tree):
+    sds, directions = linear_laplace.eigendirections
+    shifted = exact_draws(linear_laplace) + 1.0 * sds[2] * directions[:, 2]
+    found = compare(linear_laplace, with_draws(linear_tree, linear_laplace, shifted), extend_tree=False)
+    assert found.verdict is Verdict.not_gaussian
+    # The mean of 8000 independent draws has sd 0.011; other directions must stay within 5 of that.
+    np.testing.assert_allclose(found.mean_shift, np.eye(4)[2], atol=5 / np.sqrt(8000))
+    assert any("mean lies" in reason for reason in found.reasons)
+
+
+def test_a_gaussian_too_wide_is_found_by_every_sd(linear_laplace, linear_tree):
+    mean = linear_laplace.mean
+    narrow = mean + 0.5 * (exact_draws(linear_laplace) - mean)  # covariance a quarter
+    found = compare(linear_laplace, with_draws(linear_tree, linear_laplace, narrow), extend_tree=False)
+    # sd of a sample sd is 1/sqrt(2 S): 0.0079 of the value.
+    np.testing.assert_allclose(found.sd_ratio, 0.5, rtol=5 / np.sqrt(2 * 8000))
+    assert found.verdict is Verdict.not_gaussian
+    assert any("sd differs" in reason for reason in found.reasons)
+
+
+def test_a_bent_posterior_with_the_right_moments_is_found_by_its_distances(linear_laplace, linear_tree):
+    """A banana: one coordinate gets the square of another; mean and variances are then restored."""
+    sds, directions = linear_laplace.eigendirections
+    z = (exact_draws(linear_laplace) - linear_laplace.mean) @ directions / sds
+    z[..., 1] = (0.3 * z[..., 1] + (z[..., 0] ** 2 - 1.0)) / np.sqrt(0.09 + 2.0)
+    bent = linear_laplace.mean + (z * sds) @ directions.T
+    found = compare(linear_laplace, with_draws(linear_tree, linear_laplace, bent), extend_tree=False)
+    assert np.all(np.abs(found.mean_shift) < 0.06)
+    assert found.mahalanobis_ks > found.mahalanobis_ks_band
+
+
+def test_chains_in_two_places_give_no_verdict(linear_laplace, linear_tree):
+    sds, directions = linear_laplace.eigendirections
+    apart = exact_draws(linear_laplace)
+    apart[4:] += 8.0 * sds[0] * directions[:, 0]
+    found = compare(linear_laplace, with_draws(linear_tree, linear_laplace, apart), extend_tree=False)
+    assert found.verdict is Verdict.no_verdict
+    assert "R-hat" in found.reasons[0]
+    assert "chains disagree" in found.sentence
+    assert "cannot be trusted" in found.sentence
+
+
+def test_draws_in_symmetric_images_are_folded_back(teacher_laplace):
+    tree = sample(teacher_laplace, num_chains=4, num_warmup=100, num_samples=200, num_integration_steps=8, seed=2)
+    before = compare(teacher_laplace, tree, extend_tree=False)
+    blocks = teacher_laplace.posterior.model.weight_blocks
+    weights = weight_matrix(tree["posterior"].to_dataset(), blocks)
+    # One chain with its two hidden units exchanged and the first one's sign flipped: the same functions.
+    flipped = weights.copy()
+    order = np.array([1, 0, 3, 2, 5, 4, 7, 6, 8])  # W1 (2, 2) raveled, b1, W2, b2
+    flipped[0] = weights[0][:, order] * np.array([-1, 1, -1, 1, -1, 1, -1, 1, 1])
+    after = compare(teacher_laplace, with_draws(tree, teacher_laplace, flipped), extend_tree=False)
+    assert before.fraction_folded == 0.0
+    assert after.fraction_folded == 0.25
+    np.testing.assert_allclose(after.mean_shift, before.mean_shift, atol=1e-12)
+
+
+def test_the_tree_is_extended_unless_told_not_to(linear_laplace, linear_tree):
+    tree = fresh(linear_tree)
+    compare(linear_laplace, tree, extend_tree=False)
+    assert "agreement" not in tree.children
+    found = compare(linear_laplace, tree)
+    stored = tree["agreement"]
+    assert float(stored["kl"]) == found.kl
+    assert stored.attrs["verdict"] == found.verdict
+    assert list(stored["finding"].values) == [finding.name for finding in found.findings]
+    assert {"function_rhat", "weight_rhat", "lp_rhat"} <= set(tree["convergence"].data_vars)
+
+
+def test_the_table_has_a_row_for_each_finding(linear_laplace, linear_tree):
+    found = compare(linear_laplace, linear_tree, extend_tree=False)
+    assert found.table().row_count == len(found.findings)
+
+
+def test_a_tree_of_another_laplace_is_refused(linear_laplace, linear_tree):
+    other = fit_laplace(linear_laplace.posterior, linear_laplace.mean + 1e-9)
+    with refuses("tree", "another Laplace", "sample(laplace)"):
+        compare(other, linear_tree)
+
+
+def test_ks_statistic_is_scipys(linear_laplace, linear_tree):
+    found = compare(linear_laplace, linear_tree, extend_tree=False)
+    squared = (found.along**2).sum(axis=-1)
+    assert found.mahalanobis_ks == kstest(squared.ravel(), "chi2", args=(4,)).statistic
+    assert found.mahalanobis_ks_band == pytest.approx(1.3581 / np.sqrt(ess(squared)), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("value", "band", "matters"),
+    [(0.05, 0.0, False), (0.2, 0.3, False), (0.2, 0.1, True), (np.nan, 0.1, True), (np.inf, 0.1, True)],
+)
+def test_a_distance_matters_beyond_chance_and_beyond_the_limit(value, band, matters):
+    assert Finding("kl", value, band, 0.1).matters is matters
+
+
+def test_without_converged_chains_only_chain_free_findings_are_reasons(linear_laplace, linear_tree):
+    found = compare(linear_laplace, linear_tree, extend_tree=False)
+    broken = dataclasses.replace(found.convergence, lp_rhat=1.5)
+    findings = (Finding("kl", 9.0, 0.0, 0.1, needs_chains=False), Finding("mean_shift", 9.0, 0.0, 0.2))
+    verdict, reasons = judge(findings, broken)
+    assert verdict is Verdict.no_verdict
+    assert len(reasons) == 2
+    assert "1.500" in reasons[0]
+    assert "KL" in reasons[1]
+
+
+class TestPredictions:
+    @pytest.fixture
+    def new_rows(self, linear_data):
+        x, y = linear_data
+        return x[:10] + 0.1, y[:10]
+
+    def test_groups_hold_outputs_noise_and_scores(self, linear_laplace, linear_tree, new_rows):
+        tree = fresh(linear_tree)
+        scores = add_predictions(tree, linear_laplace, *new_rows)
+        weights = weight_matrix(tree["posterior"].to_dataset(), linear_laplace.posterior.model.weight_blocks)
+        outputs = linear_laplace.posterior.model.predict(weights, new_rows[0])
+        np.testing.assert_array_equal(tree["predictions"]["f"].values, outputs)
+        noise = (tree["predictions"]["y"] - tree["predictions"]["f"]).values
+        # 80,000 noise values of sd 0.4: the sample sd is within 4 x 0.4 / sqrt(160,000).
+        assert noise.std() == pytest.approx(0.4, abs=4 * 0.4 / np.sqrt(2 * noise.size))
+        np.testing.assert_array_equal(tree["scores"]["lpd"].values, scores.lpd)
+
+    def test_scores_are_those_of_the_exact_predictive(self, linear_laplace, linear_tree, new_rows):
+        from scipy.stats import norm
+
+        scores = add_predictions(fresh(linear_tree), linear_laplace, *new_rows)
+        mean, sd = linear_laplace.predict(new_rows[0], noise=True)
+        exact = norm.logpdf(new_rows[1], mean[:, 0], sd[:, 0]).mean()
+        assert scores.lpd[1] == pytest.approx(exact, abs=1e-12)
+        assert scores.lpd[0] == pytest.approx(norm.logpdf(new_rows[1], mean[:, 0], 0.4).mean(), abs=1e-12)
+        # The sampled mixture over some thousand effective draws: the density's relative error is below 1 %.
+        assert scores.lpd[2] == pytest.approx(exact, abs=0.01)
+        assert scores.rmse[0] == pytest.approx(np.sqrt(((new_rows[1] - mean[:, 0]) ** 2).mean()))
+
+    def test_the_comparison_then_rests_on_the_new_rows(self, linear_laplace, linear_tree, new_rows):
+        tree = fresh(linear_tree)
+        assert add_predictions(tree, linear_laplace, new_rows[0]) is None
+        found = compare(linear_laplace, tree)
+        assert found.convergence.function_group == "predictions"
+        assert found.predictive_mean_gap.shape == (10,)
+        assert "scores" not in tree.children
+
+    def test_wrong_shapes_are_refused(self, linear_laplace, linear_tree):
+        with refuses("x", "(5, 2)", "(n, 3)"):
+            add_predictions(fresh(linear_tree), linear_laplace, np.zeros((5, 2)))
+        with refuses("y", "(4,)", "(5,)"):
+            add_predictions(fresh(linear_tree), linear_laplace, np.zeros((5, 3)), np.zeros(4))

@@ -1,0 +1,62 @@
+"""R-hat and ESS against ArviZ, and the verdict on chains of known quality."""
+
+import arviz as az
+import numpy as np
+import pytest
+import xarray as xr
+
+from bayesnn.diagnostics import converge, ess, rhat
+from tests.refusals import refuses
+
+
+def tree_of(functions, lp):
+    return xr.DataTree.from_dict(
+        {
+            "monitor": xr.Dataset({"f": (("chain", "draw", "obs"), functions)}),
+            "sample_stats": xr.Dataset({"lp": (("chain", "draw"), lp)}),
+        }
+    )
+
+
+@pytest.fixture
+def draws():
+    return np.random.default_rng(0).standard_normal((4, 1000, 3))
+
+
+def test_numbers_are_those_of_arviz(draws):
+    data = az.convert_to_dataset({"f": draws})
+    np.testing.assert_allclose(rhat(draws), az.rhat(data)["f"].values)
+    np.testing.assert_allclose(ess(draws), az.ess(data)["f"].values)
+    np.testing.assert_allclose(ess(draws, "tail"), az.ess(data, method="tail", prob=(0.05, 0.95))["f"].values)
+
+
+def test_constant_values_are_converged_and_do_not_hide_others(draws):
+    draws[..., 1] = 3.0
+    assert rhat(draws)[1] == 1.0
+    assert ess(draws)[1] == 4000
+    assert rhat(draws)[0] != 1.0
+
+
+def test_independent_draws_converge(draws):
+    found = converge(tree_of(draws, draws[..., 0]), draws)
+    assert found.has_converged
+    assert found.function_group == "monitor"
+
+
+def test_one_chain_elsewhere_does_not_converge(draws):
+    stuck = draws.copy()
+    stuck[0, :, 2] += 3.0
+    found = converge(tree_of(stuck, draws[..., 0]), draws)
+    assert not found.has_converged
+    assert found.worst_rhat == found.function_rhat[2] > 1.1
+
+
+def test_a_log_posterior_that_disagrees_is_enough(draws):
+    lp = draws[..., 0].copy()
+    lp[0] -= 3.0
+    assert not converge(tree_of(draws, lp), draws).has_converged
+
+
+def test_few_draws_are_refused(draws):
+    with refuses("tree", "1 chains", "at least 2"):
+        converge(tree_of(draws[:1], draws[:1, :, 0]), draws[:1])

@@ -1,0 +1,101 @@
+import math
+
+import numpy as np
+import pytest
+
+from bayesnn.models import MLP, log_symmetry_order, nearest_image
+from tests import oracles
+
+
+class NotAnMLP:
+    """A model whose symmetries nobody knows."""
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("hidden", [1, 2, 3, 4])
+def test_nearest_image_is_the_best_of_all_images(activation, hidden):
+    # 25 nets for each of the 8 cases: 200 in all
+    for seed in range(25):
+        rng = np.random.default_rng([hidden, seed])
+        net = MLP(2, (hidden,), 1 + seed % 2, activation=activation, bias=seed % 3 > 0)
+        weights, reference = rng.standard_normal((2, net.n_weights))
+        expected = oracles.nearest_image(oracles.Net.of(net), weights, reference)
+        # ties have probability 0, so the image itself is unique, not only its distance
+        assert np.array_equal(nearest_image(net, weights, reference), expected)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sin", "relu", "softplus"])
+@pytest.mark.parametrize("hidden", [(5,), (3, 4)])
+def test_nearest_image_gives_the_same_function(activation, hidden, rng):
+    net = MLP(2, hidden, 2, activation=activation)
+    x = rng.standard_normal((10, 2))
+    weights, reference = rng.standard_normal((2, net.n_weights))
+    image = nearest_image(net, weights, reference)
+    assert not np.array_equal(image, weights)
+    assert np.allclose(net.predict(image, x), net.predict(weights, x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("hidden", [(6,), (3, 4), (2, 2, 2)])
+def test_nearest_image_is_never_farther_than_the_weights_themselves(hidden, rng):
+    net = MLP(2, hidden, 1)
+    for _ in range(20):
+        weights, reference = rng.standard_normal((2, net.n_weights))
+        image = nearest_image(net, weights, reference)
+        assert np.linalg.norm(image - reference) <= np.linalg.norm(weights - reference) + 1e-12
+
+
+def test_a_scrambled_reference_comes_home(rng):
+    net = MLP(2, (4,), 1)
+    reference = rng.standard_normal(net.n_weights)
+    scrambled = nearest_image(net, reference, rng.standard_normal(net.n_weights))  # some image of it
+    assert not np.array_equal(scrambled, reference)
+    assert np.array_equal(nearest_image(net, scrambled, reference), reference)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("hidden", [(3, 3), (2, 3, 2)])
+def test_in_deep_networks_no_change_of_one_layer_comes_nearer(hidden, activation):
+    # coordinate descent promises this much, not the nearest image of all
+    net = MLP(2, hidden, 1, activation=activation)
+    for seed in range(5):
+        weights, reference = np.random.default_rng(seed).standard_normal((2, net.n_weights))
+        found = nearest_image(net, weights, reference)
+        distance = np.linalg.norm(found - reference)
+        for layer in range(len(hidden)):
+            images = oracles.images(oracles.Net.of(net), found, layer)
+            assert min(np.linalg.norm(image - reference) for image in images) >= distance - 1e-12
+
+
+def test_nearest_image_leaves_its_arguments_alone(rng):
+    net = MLP(2, (3,), 1)
+    weights, reference = rng.standard_normal((2, net.n_weights))
+    kept = weights.copy(), reference.copy()
+    nearest_image(net, weights, reference)
+    assert np.array_equal(weights, kept[0])
+    assert np.array_equal(reference, kept[1])
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sin", "relu", "softplus"])
+@pytest.mark.parametrize("hidden", [1, 2, 3])
+def test_symmetry_order_counts_the_images(activation, hidden, rng):
+    net = MLP(1, (hidden,), 1, activation=activation)
+    images = {tuple(i) for i in oracles.images(oracles.Net.of(net), rng.standard_normal(net.n_weights))}
+    assert math.isclose(math.exp(log_symmetry_order(net)), len(images), rel_tol=1e-12)
+
+
+def test_symmetry_order_of_known_networks():
+    # theory D: 2-2-1 has 8; 16 units 2**16 16!; 16-16 the square of that
+    one = 16 * math.log(2) + math.lgamma(17)
+    assert math.isclose(log_symmetry_order(MLP(2, (2,), 1)), math.log(8), rel_tol=1e-14)
+    assert math.isclose(log_symmetry_order(MLP(2, (16,), 1)), one, rel_tol=1e-14)
+    assert math.isclose(log_symmetry_order(MLP(2, (16, 16), 1)), 2 * one, rel_tol=1e-14)
+    assert math.isclose(log_symmetry_order(MLP(2, (4,), 1, activation="relu")), math.log(24), rel_tol=1e-14)
+    assert log_symmetry_order(MLP(2, (), 1)) == 0.0
+
+
+def test_a_model_of_unknown_symmetry_has_order_one_and_itself_as_image():
+    weights = np.array([1.0, -2.0])
+    assert log_symmetry_order(NotAnMLP()) == 0.0
+    image = nearest_image(NotAnMLP(), weights, -weights)
+    assert np.array_equal(image, weights)
+    assert image is not weights

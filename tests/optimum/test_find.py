@@ -1,0 +1,200 @@
+import numpy as np
+import pytest
+
+import bayesnn.optimum.find as find_module
+from bayesnn.models import MLP, nearest_image
+from bayesnn.optimum import OptimumError, Status, find_optimum
+from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
+from tests import oracles
+from tests.optimum.test_certificate import saddle_posterior
+
+
+def all_of(optimum):
+    return [optimum, *optimum.others]
+
+
+def images_of(posterior, weights):
+    return oracles.images(oracles.Net.of(posterior.model), weights)
+
+
+def test_a_linear_model_ends_at_the_closed_form(linear_data, linear_precision, linear_laplace):
+    x, y = linear_data
+    exact = oracles.LinearGaussian(oracles.design(x), y, 0.4, linear_precision)
+    off = linear_laplace.mean - exact.mean
+    assert np.sqrt(off @ exact.precision @ off) < 1e-6
+
+
+def test_an_optimum_is_certified_and_at_least_as_high_as_the_truth(teacher_posterior, teacher_optimum):
+    truth = np.array([1.2, -0.6, 0.5, 1.4, 0.3, -0.4, 1.0, -1.2, 0.2])
+    assert teacher_optimum.status is Status.converged
+    assert teacher_optimum.certificate.is_optimum
+    assert teacher_optimum.log_density >= teacher_posterior.log_density(truth)
+    assert teacher_optimum.log_density == pytest.approx(
+        float(teacher_posterior.log_density(teacher_optimum.weights)), rel=1e-13
+    )
+
+
+def test_exact_newton_steps_polish_what_the_linearized_ones_leave(teacher_posterior, teacher_optimum):
+    rough = find_optimum(teacher_posterior, start=teacher_optimum.weights + 1e-3, tolerance=1e-2)
+    # quadratic convergence: 8 Newton steps reach rounding from 1e-2 posterior sd
+    assert rough.certificate.newton_decrement < 1e-8
+
+
+def test_every_start_is_counted_and_the_best_comes_first(teacher_posterior):
+    found = all_of(find_optimum(teacher_posterior, n_starts=8, seed=2))
+    assert sum(optimum.n_found for optimum in found) == 8
+    heights = [optimum.log_density for optimum in found]
+    assert heights == sorted(heights, reverse=True)
+    assert all(optimum.others == () for optimum in found[1:])
+
+
+def test_status_and_certificate_never_contradict_each_other(teacher_posterior):
+    for optimum in all_of(find_optimum(teacher_posterior, n_starts=12, seed=3)):
+        assert (optimum.status is Status.converged) == optimum.certificate.is_optimum
+
+
+def test_further_optima_are_no_symmetric_images_of_each_other(teacher_posterior):
+    found = all_of(find_optimum(teacher_posterior, n_starts=12, seed=3))
+    assert len(found) > 1
+    for i, first in enumerate(found):
+        for second in found[:i]:
+            image = oracles.nearest_image(oracles.Net.of(teacher_posterior.model), first.weights, second.weights)
+            off = image - second.weights
+            assert np.sqrt(off @ teacher_posterior.ggn(second.weights) @ off) > 1e-2
+
+
+def test_runs_that_end_at_symmetric_images_are_one_optimum(teacher_posterior, teacher_optimum, monkeypatch):
+    images = list(images_of(teacher_posterior, teacher_optimum.weights))
+    starts = iter(images)
+    monkeypatch.setattr(MLP, "initial_weights", lambda net, rng: next(starts))
+    found = find_optimum(teacher_posterior, n_starts=len(images))
+    assert len(images) == 8
+    assert found.n_found == 8
+    assert found.others == ()
+
+
+@pytest.mark.parametrize("index", range(1, 8))
+def test_a_search_begun_at_an_image_ends_at_the_image(teacher_posterior, teacher_optimum, index):
+    start = list(images_of(teacher_posterior, teacher_optimum.weights))[index]
+    found = find_optimum(teacher_posterior, start=start)
+    back = nearest_image(teacher_posterior.model, found.weights, teacher_optimum.weights)
+    assert found.log_density == pytest.approx(teacher_optimum.log_density, rel=1e-12)
+    assert np.allclose(found.weights, start, rtol=0, atol=1e-7)
+    assert np.allclose(back, teacher_optimum.weights, rtol=0, atol=1e-7)
+
+
+def test_the_same_seed_finds_the_same(teacher_posterior):
+    first = find_optimum(teacher_posterior, n_starts=3, seed=4)
+    again = find_optimum(teacher_posterior, n_starts=3, seed=4)
+    assert np.array_equal(first.weights, again.weights)
+    assert len(first.others) == len(again.others)
+    assert all(np.array_equal(a.weights, b.weights) for a, b in zip(first.others, again.others, strict=True))
+
+
+def test_another_seed_starts_elsewhere(teacher_posterior):
+    ends = {tuple(find_optimum(teacher_posterior, seed=seed, max_steps=1).weights) for seed in range(5)}
+    assert len(ends) == 5
+
+
+def test_more_starts_keep_those_before(teacher_posterior):
+    # starts are keyed by their number: the first three of six are the three
+    few = find_optimum(teacher_posterior, n_starts=3, seed=5)
+    more = find_optimum(teacher_posterior, n_starts=6, seed=5)
+    assert more.log_density >= few.log_density - 1e-9
+    assert sum(o.n_found for o in all_of(more)) == 6
+
+
+def test_a_given_start_is_the_first_of_the_starts(teacher_posterior, teacher_optimum, monkeypatch):
+    begun = []
+    run = find_module.levenberg_marquardt
+
+    def recording(posterior, start, *rest):
+        begun.append(start)
+        return run(posterior, start, *rest)
+
+    monkeypatch.setattr(find_module, "levenberg_marquardt", recording)
+    find_optimum(teacher_posterior, start=list(teacher_optimum.weights), n_starts=3, seed=0)
+    assert len(begun) == 3
+    assert np.array_equal(begun[0], teacher_optimum.weights)
+
+
+def test_a_search_stopped_early_is_refused_with_its_reason(teacher_posterior):
+    found = find_optimum(teacher_posterior, seed=1, max_steps=3)
+    assert found.status is Status.max_steps
+    assert not found.certificate.is_optimum
+    assert "Newton decrement" in "; ".join(found.certificate.reasons)
+    with pytest.raises(OptimumError, match=r"max_steps.*Newton decrement.*raise max_steps") as caught:
+        find_optimum(teacher_posterior, seed=1, max_steps=3, throw=True)
+    assert caught.value.status is Status.max_steps
+    assert caught.value.reasons == found.certificate.reasons
+
+
+def test_a_saddle_is_refused_with_its_reason():
+    post, smallest = saddle_posterior(1.0)
+    assert smallest < 0
+    found = find_optimum(post, start=np.zeros(post.n_weights))
+    assert found.status is Status.saddle
+    assert found.certificate.reasons[0].startswith("smallest Hessian eigenvalue -")
+    with pytest.raises(OptimumError, match=r"saddle.*start elsewhere"):
+        find_optimum(post, start=np.zeros(post.n_weights), throw=True)
+
+
+def test_a_start_that_is_not_usable_does_not_hide_the_others(teacher_posterior, teacher_optimum):
+    # W1 so large that the log density is -inf there; warnings are errors here, the status alone tells
+    bad = np.full(9, 1e200)
+    alone = find_optimum(teacher_posterior, start=bad)
+    assert alone.status is Status.nonfinite
+    assert not alone.certificate.is_optimum
+    among = find_optimum(teacher_posterior, start=bad, n_starts=4, seed=0)
+    assert among.status is Status.converged
+    assert among.others[-1].status is Status.nonfinite
+
+
+def test_curvature_that_overflows_is_refused_not_crashed_on(teacher_data):
+    # hidden units are 0 and the output weights huge: outputs are finite, their derivatives squared are not
+    w = np.zeros(9)
+    w[6:8] = 1e160
+    post = Posterior(MLP(2, (2,), 1), *teacher_data, Gaussian(0.1), FlatPrior())
+    assert find_optimum(post, start=w).status is Status.nonfinite
+
+
+def test_free_directions_are_reported_and_never_invented(teacher_data):
+    post = Posterior(MLP(2, (2,), 1, activation="relu"), *teacher_data, Gaussian(0.1), FlatPrior())
+    found = find_optimum(post, n_starts=3, seed=0)
+    assert found.status in (Status.rank_deficient, Status.stalled, Status.saddle)
+    assert found.certificate.rank <= 7
+    assert not found.certificate.is_optimum
+    assert any(reason.startswith("rank of B") for reason in found.certificate.reasons)
+
+
+@pytest.mark.parametrize("name", ["Norris", "Longley", "Wampler1"])
+def test_certified_regressions_are_certified_optima(name):
+    x, y, params, _, sigma = oracles.nist(name)
+    post = Posterior(MLP(x.shape[1], (), 1), x, y, Gaussian(sigma or 1.0), FlatPrior())
+    found = find_optimum(post, seed=0)
+    assert found.status is Status.converged
+    assert found.certificate.rank == x.shape[1] + 1
+    # Wampler asks for 6 digits of anyone, Longley for 7 where columns are scaled (Wampler 1970, JASA 65)
+    assert np.allclose(found.weights, params, rtol=1e-7, atol=0)
+
+
+def test_ctrl_c_keeps_what_is_done(teacher_posterior, monkeypatch):
+    run, calls = find_module.levenberg_marquardt, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run(*arguments)
+
+    monkeypatch.setattr(find_module, "levenberg_marquardt", interrupted)
+    found = find_optimum(teacher_posterior, n_starts=5, seed=0)
+    assert sum(optimum.n_found for optimum in all_of(found)) == 2
+    calls[:] = [1, 1]  # now the very first start is interrupted
+    with pytest.raises(KeyboardInterrupt):
+        find_optimum(teacher_posterior, n_starts=5, seed=0)
+
+
+def test_prior_precision_outweighing_the_data_pulls_the_weights_to_zero(teacher_data):
+    small = Posterior(MLP(2, (2,), 1), *teacher_data, Gaussian(0.1), NormalPrior(1e8))
+    assert np.abs(find_optimum(small, seed=0).weights).max() < 1e-3

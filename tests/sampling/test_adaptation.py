@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from bayesnn.sampling.adaptation import DualAveraging, window_ends
+
+
+@pytest.mark.parametrize("first", [1e-3, 1.0, 30.0])
+@pytest.mark.parametrize("target", [0.234, 0.8])
+def test_the_step_size_settles_where_the_acceptance_is_the_target(first, target):
+    adaptation = DualAveraging(first, target)
+    for _ in range(4000):
+        adaptation.update(np.full(3, np.exp(-adaptation.step_size)))
+    # Accepted with exp(-h): the answer is -log(target). To stay there the mean error must hold the log step off its
+    # centre log(10 first), so after m steps the acceptance is off by 0.05 log(10 first / answer) / sqrt(m).
+    answer = -np.log(target)
+    off = 0.05 * abs(np.log(10.0 * first / answer)) / np.sqrt(4000) / (target * answer)
+    assert off < 0.04
+    assert abs(adaptation.averaged_step_size / answer - 1.0) < off
+
+
+def test_noise_in_the_acceptance_averages_out():
+    rng = np.random.default_rng(0)
+    adaptation = DualAveraging(1.0, 0.8)
+    for _ in range(4000):
+        adaptation.update(np.clip(np.exp(-adaptation.step_size) + 0.1 * rng.standard_normal(16), 0.01, 1.0))
+    # noise of 0.1 / 4 a step; the harmonic mean of such rates lies var / mean = 0.0125 below the arithmetic one
+    achieved = np.exp(-adaptation.averaged_step_size)
+    assert 0.8 <= achieved < 0.83
+
+
+def test_more_acceptance_than_asked_means_larger_steps_and_less_means_smaller():
+    up, down = DualAveraging(1.0, 0.5), DualAveraging(1.0, 0.5)
+    for _ in range(5):
+        up.update(np.ones(2))
+        down.update(np.zeros(2))
+    assert up.step_size > 10 > 1 > down.step_size
+
+
+def test_one_chain_in_a_narrow_place_counts():
+    stuck = np.array([1.0] * 15 + [0.01])
+    even = np.full(16, stuck.mean())
+    with_stuck, without = DualAveraging(1.0, 0.8), DualAveraging(1.0, 0.8)
+    with_stuck.update(stuck)
+    without.update(even)
+    assert with_stuck.step_size < without.step_size
+    # and it counts as the harmonic mean does
+    harmonic = DualAveraging(1.0, 0.8)
+    harmonic.update(np.full(16, 1.0 / np.mean(1.0 / stuck)))
+    assert with_stuck.step_size == pytest.approx(harmonic.step_size, rel=1e-12)
+
+
+def test_zero_acceptance_leaves_the_step_size_finite():
+    adaptation = DualAveraging(1.0, 0.8)
+    for _ in range(50):
+        adaptation.update(np.zeros(4))
+    assert 0 < adaptation.step_size < np.inf
+    assert 0 < adaptation.averaged_step_size < np.inf
+
+
+def test_without_updates_the_first_step_size_stays():
+    assert DualAveraging(0.37, 0.8).averaged_step_size == 0.37
+
+
+@pytest.mark.parametrize("num_warmup", [20, 33, 200, 1000])
+def test_windows_grow_and_leave_room_for_the_step_size(num_warmup):
+    ends = window_ends(num_warmup, True)
+    lengths = np.diff([0, *ends])
+    assert len(ends) == 3
+    assert np.all(np.diff(lengths) > 0)
+    assert ends[0] >= 2
+    assert num_warmup - ends[-1] >= 0.4 * num_warmup
+
+
+@pytest.mark.parametrize(("num_warmup", "adapts"), [(0, True), (19, True), (200, False)])
+def test_no_windows_where_nothing_is_to_be_learnt(num_warmup, adapts):
+    assert window_ends(num_warmup, adapts) == ()

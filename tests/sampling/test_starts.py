@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from scipy.stats import kstest, norm, t
+
+from bayesnn.sampling import start_points
+from tests.refusals import refuses
+
+
+def whitened(laplace, points):
+    return (points - laplace.mean) @ np.linalg.cholesky(laplace.posterior_precision)
+
+
+@pytest.mark.parametrize(("start", "law"), [("laplace", norm), ("laplace_t", t(5))])
+def test_starts_follow_the_law_their_name_says(teacher_laplace, start, law):
+    z = whitened(teacher_laplace, start_points(teacher_laplace, start, 10000, seed=0))
+    # Kolmogorov-Smirnov is exact; 9 coordinates at 1e-5 each fail by chance once in 10 000 seeds
+    assert all(kstest(z[:, i], law.cdf).pvalue > 1e-5 for i in range(9))
+    assert kstest(z[:, 0], (t(5) if start == "laplace" else norm).cdf).pvalue < 1e-5
+    correlations = np.corrcoef(np.sign(z).T)[np.triu_indices(9, 1)]
+    assert np.abs(correlations).max() < 4.5 / np.sqrt(10000)
+
+
+def test_starts_have_the_covariance_of_the_gaussian(teacher_laplace):
+    n = 4000
+    z = whitened(teacher_laplace, start_points(teacher_laplace, "laplace", n, seed=1))
+    # a mean errs by 1 / sqrt(n), an entry of the covariance by sqrt((1 + delta) / n); 4.5 times
+    assert np.abs(z.mean(axis=0)).max() < 4.5 / np.sqrt(n)
+    assert np.all(np.abs(z.T @ z / n - np.eye(9)) < 4.5 * np.sqrt((1 + np.eye(9)) / n))
+
+
+def test_starts_follow_their_seed(teacher_laplace):
+    first, again, other = (start_points(teacher_laplace, "laplace", 3, seed) for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_points_that_are_given_are_used_as_they_are(teacher_laplace, rng):
+    points = rng.standard_normal((3, 9))
+    assert np.array_equal(start_points(teacher_laplace, points, 3, 0), points)
+    assert np.array_equal(start_points(teacher_laplace, points.tolist(), 3, 0), points)
+
+
+@pytest.mark.parametrize("shape", [(2, 9), (3, 8), (9,), (1, 3, 9)])
+def test_points_of_another_shape_are_refused(teacher_laplace, shape):
+    with refuses("start", f"shape {shape}", "shape (3, 9)"):
+        start_points(teacher_laplace, np.zeros(shape), 3, 0)
+
+
+def test_an_unknown_start_is_refused(teacher_laplace):
+    with refuses("start", "'everywhere'", "'laplace', 'laplace_t'"):
+        start_points(teacher_laplace, "everywhere", 3, 0)
+
+
+def test_points_that_are_not_finite_are_refused(teacher_laplace):
+    points = np.zeros((3, 9))
+    points[1, 2] = np.nan
+    with refuses("start", "first at index (1, 2)", "all finite"):
+        start_points(teacher_laplace, points, 3, 0)
+
+
+def test_points_where_the_density_is_not_finite_are_refused(teacher_laplace):
+    points = np.zeros((3, 9))
+    points[1:] = 1e200
+    with refuses("start", "not finite at 2 of 3 starts, first chain 1", "standardise"):
+        start_points(teacher_laplace, points, 3, 0)

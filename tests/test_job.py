@@ -1,0 +1,216 @@
+"""The main job on real data, as a user runs it: files, verdicts, and what the command line says of bad input."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import arviz as az
+import numpy as np
+import pytest
+import xarray as xr
+
+from bayesnn.config import OutputConfig, parse_config, read_config
+from bayesnn.diagnostics import Verdict
+from bayesnn.files import shipped
+from bayesnn.job import run_job
+from bayesnn.tree import load_tree, settings_of
+
+GROUPS = {"posterior", "sample_stats", "log_likelihood", "observed_data", "laplace", "laplace_posterior", "agreement"}
+
+
+def job(name, folder, **sections):
+    config = read_config(shipped("workflows", f"{name}.toml"))
+    return config.model_copy(update={"output": OutputConfig(directory=str(folder)), **sections})
+
+
+def bayesnn(*arguments, cwd):
+    """Run the command line in a process of its own."""
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-c", "from bayesnn.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def concrete(tmp_path_factory):
+    """The demo, in full."""
+    return run_job(job("concrete", tmp_path_factory.mktemp("concrete")), progress=False)
+
+
+class TestConcrete:
+    def test_the_optimum_is_certified(self, concrete):
+        assert concrete.optimum.status == "converged"
+        assert concrete.laplace.certificate.is_optimum
+        assert concrete.laplace.certificate.newton_decrement < 1e-8
+
+    def test_arviz_opens_the_file_and_summarises_it(self, concrete):
+        with az.from_netcdf(concrete.results_path) as tree:
+            assert set(tree.children) >= GROUPS
+            summary = az.summary(tree, var_names=["W2", "b2"])
+            assert list(summary.index) == ["W2[0, 0]", "W2[1, 0]", "W2[2, 0]", "b2[0]"]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a few rows do have a large Pareto k; that loo runs is the point
+                assert az.loo(tree).kind == "loo"
+
+    def test_weights_are_named_arrays_with_layer_dimensions(self, concrete):
+        posterior = concrete.tree["posterior"]
+        assert posterior["W1"].dims == ("chain", "draw", "input", "hidden1")
+        assert posterior["b1"].dims == ("chain", "draw", "hidden1")
+        assert list(posterior["input"].values[:2]) == ["cement_kg_m3", "slag_kg_m3"]
+
+    def test_sampled_predictions_are_good_and_beat_the_plug_in(self, concrete):
+        plug_in, _, sampled = concrete.scores.lpd
+        assert concrete.scores.rmse[2] < 0.40
+        assert sampled > plug_in
+
+    def test_chains_converge_in_function_space_and_the_tree_says_so(self, concrete):
+        stored = load_tree(concrete.results_path)["convergence"]
+        assert stored.attrs["function_group"] == "predictions"
+        assert stored["function_rhat"].size == 206
+        assert float(stored["function_rhat"].max()) <= 1.01
+        assert float(stored["function_ess_bulk"].min()) > 1000
+
+    def test_the_verdict_is_one_sentence_with_reasons(self, concrete):
+        assert concrete.agreement.verdict is Verdict.not_gaussian
+        assert concrete.agreement.sentence.startswith("The Gaussian cannot be trusted: ")
+        assert concrete.agreement.sentence.count(". ") == 0
+
+    def test_settings_travel_with_the_file(self, concrete):
+        settings = settings_of(load_tree(concrete.results_path))
+        assert settings["data"] == "concrete"
+        assert settings["config"]["sampling"]["num_chains"] == 16
+        assert settings["libraries"]["emcee"]
+
+    def test_nothing_is_left_beside_the_two_files(self, concrete):
+        names = {path.name for path in concrete.results_path.parent.iterdir()}
+        assert names == {"results.nc", "report.html"}
+
+
+def test_yacht_says_plainly_that_the_chains_disagree(tmp_path):
+    result = run_job(job("yacht", tmp_path), progress=False)
+    assert result.agreement.verdict is Verdict.no_verdict
+    assert result.agreement.convergence.worst_rhat > 1.05
+    assert "The chains disagree and the Gaussian cannot be trusted here" in result.agreement.sentence
+    assert result.report_path.is_file()
+
+
+def test_the_same_seed_gives_the_same_tree_twice_and_another_seed_another(tmp_path):
+    config = job("yacht", tmp_path).in_short()
+    first = run_job(config, progress=False)
+    first_file = load_tree(first.results_path)
+    first_report = first.report_path.read_text()
+    second = run_job(config, progress=False)
+    xr.testing.assert_identical(first.tree, second.tree)
+    assert load_tree(second.results_path).identical(first_file)
+    assert second.report_path.read_text() == first_report
+    other = run_job(config.model_copy(update={"seed": 1}), progress=False)
+    assert not other.tree["posterior"].to_dataset().equals(first.tree["posterior"].to_dataset())
+
+
+class TestCommandLine:
+    def test_run_prints_table_sentence_and_paths(self, tmp_path):
+        done = bayesnn("run", shipped("workflows", "yacht.toml"), "--out", "out", "--quick", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        for expected in ("Newton decrement", "worst R-hat", "held-out, sampled", "out/results.nc", "out/report.html"):
+            assert expected in done.stdout
+        again = bayesnn("report", "out/results.nc", "--out", "again.html", cwd=tmp_path)
+        assert again.returncode == 0, again.stderr
+        assert (tmp_path / "again.html").read_text() == (tmp_path / "out" / "report.html").read_text()
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("[data]\nname = 'yacht'\n[model]\nactivation = 'gelu'", "model.activation: got 'gelu', wants 'tanh'"),
+            ("[data]\nname = 'yacht'\ncolour = 1", "data.colour: got 1, wants one of the keys"),
+            ("[data]\nname = 'yacht'\n[sampling]\nnum_chains = '4'", "sampling.num_chains: got '4', wants integer"),
+            ("[data]\nname = 'yacht'\n[posterior]\nsigma_noise = -1", "posterior.sigma_noise: got -1, wants greater"),
+            ("[data]\nname = 'boston'", "name: got 'boston', wants one of 'airfoil'"),
+            ("[data]\npath = 'holes.csv'", "path: got 'nan' at holes.csv row 2, column 'b', wants finite numbers"),
+            ("[data]\npath = 'absent.csv'", "path: got absent.csv, wants a CSV file"),
+            ("seed = ", "config: got run.toml"),
+        ],
+    )
+    def test_bad_input_is_one_line_status_2_and_no_file(self, tmp_path, text, expected):
+        (tmp_path / "run.toml").write_text(text)
+        (tmp_path / "holes.csv").write_text("a,b\n1,2\n3,nan\n")
+        done = bayesnn("run", "run.toml", "--out", "out", cwd=tmp_path)
+        assert done.returncode == 2
+        assert expected in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert "Traceback" not in done.stderr + done.stdout
+        assert not list(tmp_path.rglob("results.nc*"))
+        assert not list(tmp_path.rglob(".*partial"))
+
+    def test_an_output_folder_that_cannot_be_made_is_refused_before_the_work(self, tmp_path):
+        (tmp_path / "taken").write_text("a file")
+        done = bayesnn("demo", "--out", "taken", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "output.directory: got taken" in done.stderr
+
+    def test_a_report_of_something_else_is_refused(self, tmp_path):
+        (tmp_path / "results.nc").write_text("not netCDF")
+        done = bayesnn("report", "results.nc", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "path: got results.nc" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_users_own_csv_runs_through(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 2))
+    rows = np.column_stack([x, np.tanh(x @ [1.0, -1.0]) + 0.1 * rng.standard_normal(60)])
+    path = tmp_path / "mine.csv"
+    np.savetxt(path, rows, delimiter=",", header="a,b,c", comments="")
+    config = parse_config({"data": {"path": str(path)}, "model": {"hidden": [1]}})
+    config = config.model_copy(update={"output": OutputConfig(directory=str(tmp_path / "out"))})
+    result = run_job(config.in_short(), progress=False)
+    assert result.report_path.is_file()
+    assert settings_of(result.tree)["target"] == "c"
+
+
+class TestInterrupted:
+    """Ctrl-C: chains keep what they have; before that, nothing is written."""
+
+    def interrupt_after(self, monkeypatch, calls):
+        from bayesnn.sampling.moves import HMC
+
+        propose, made = HMC.propose, []
+
+        def counted(move, model, state):
+            made.append(1)
+            if len(made) > calls:
+                raise KeyboardInterrupt
+            return propose(move, model, state)
+
+        monkeypatch.setattr(HMC, "propose", counted)
+
+    def test_chains_keep_the_draws_made_until_then(self, tmp_path, monkeypatch):
+        self.interrupt_after(monkeypatch, 75)
+        config = job("yacht", tmp_path / "out").in_short()
+        result = run_job(config, progress=False)
+        assert result.interrupted
+        assert result.tree["posterior"].sizes["draw"] == 75 - config.sampling.num_warmup
+        assert result.results_path.is_file()
+
+    def test_an_interrupted_search_ends_the_job_without_files(self, tmp_path, monkeypatch):
+        from bayesnn.optimum import find
+
+        descend, made = find.levenberg_marquardt, []
+
+        def counted(*arguments):
+            made.append(1)
+            if len(made) > 1:
+                raise KeyboardInterrupt
+            return descend(*arguments)
+
+        monkeypatch.setattr(find, "levenberg_marquardt", counted)
+        with pytest.raises(KeyboardInterrupt):
+            run_job(job("yacht", tmp_path / "out").in_short(), progress=False)
+        assert not list((tmp_path / "out").iterdir())
