@@ -13,7 +13,7 @@ def describe(value: object) -> str:
     """Name a value shortly enough for a one-line message."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}"
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -42,9 +42,12 @@ def finite_array(argument: str, value: ArrayLike, ndim: tuple[int, ...], wants: 
         If `value` is not numeric, has another dimension, or holds NaN or infinity.
     """
     try:
-        array = np.array(value, dtype=np.float64, order="C")
-    except (TypeError, ValueError):
+        raw = np.asarray(value)
+    except ValueError:  # rows of different lengths
         raise ArgumentError(argument, describe(value), f"{wants}, numbers only") from None
+    if raw.dtype.kind not in "iuf":  # NumPy would make numbers of "1.0", True and None
+        raise ArgumentError(argument, describe(value), f"{wants}, numbers only")
+    array = np.array(raw, dtype=np.float64, order="C")
     if array.ndim not in ndim:
         raise ArgumentError(argument, f"shape {array.shape}", wants)
     finite = np.isfinite(array)
@@ -70,9 +73,9 @@ def integer_at_least(argument: str, value: object, least: int) -> int:
     return int(value)
 
 
-def one_of(argument: str, value: str, allowed: Iterable[str]) -> str:
+def one_of(argument: str, value: object, allowed: Iterable[str]) -> str:
     """Return `value` if it is among `allowed`, else raise ArgumentError listing them."""
     choices = tuple(allowed)
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ArgumentError(argument, describe(value), "one of " + ", ".join(repr(c) for c in choices))
     return value

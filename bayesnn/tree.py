@@ -19,6 +19,7 @@ from bayesnn.version import __version__
 
 # The one attribute of the root: netCDF refuses bool, None and dict attributes, JSON text takes them all.
 SETTINGS = "bayesnn"
+TREE_NAME = "bayesnn"
 LIBRARIES = ("numpy", "scipy", "emcee", "arviz", "xarray")
 # Draws from the Gaussian kept in the tree: importance weights need thousands (theory: khat has noise below that).
 LAPLACE_DRAWS = 4000
@@ -48,9 +49,10 @@ def weight_matrix(group: xr.Dataset, blocks: Sequence[WeightBlock]) -> FloatArra
     parts: list[FloatArray] = []
     for block in blocks:
         dims = ("chain", "draw", *block.dims)
-        if block.name not in group or group[block.name].shape[2:] != block.shape:
+        found = group.get(block.name)
+        if found is None or set(found.dims) != set(dims) or found.transpose(*dims).shape[2:] != block.shape:
             raise ArgumentError("tree", f"weights {sorted(map(str, group.data_vars))}", f"{block.name} {block.shape}")
-        values = np.asarray(group[block.name].transpose(*dims).values, dtype=np.float64)
+        values = np.asarray(found.transpose(*dims).values, dtype=np.float64)
         parts.append(values.reshape(*values.shape[:2], -1))
     return np.concatenate(parts, axis=-1)
 
@@ -191,9 +193,11 @@ def load_tree(path: str | os.PathLike[str]) -> xr.DataTree:
     """
     try:
         with xr.open_datatree(path, engine="h5netcdf") as lazy:
-            return lazy.load()
+            tree = lazy.load()
     except OSError as error:
         raise ArgumentError("path", f"{os.fspath(path)} ({error})", "a netCDF file written by bayesnn") from None
+    tree.name = TREE_NAME  # netCDF keeps no name of the root
+    return tree
 
 
 def add_settings(tree: xr.DataTree, **more: Any) -> None:

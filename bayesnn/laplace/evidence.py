@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import integer_at_least, positive_number
+from bayesnn.checks import describe, integer_at_least, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace.laplace import fit_laplace
 from bayesnn.optimum import Optimum, Status, find_optimum, levenberg_marquardt
@@ -143,7 +143,7 @@ def maximize_evidence(
     rounds: list[EvidenceRound] = []
     current, status = posterior, Status.max_steps
     with progress_bar("evidence", max_rounds, progress) as tick:
-        for _ in range(max_rounds):
+        while True:
             weights = levenberg_marquardt(current, weights).weights
             laplace = fit_laplace(current, weights)
             gamma = posterior.n_weights - precision * float((laplace.factor.scale**2).sum())
@@ -158,6 +158,8 @@ def maximize_evidence(
             if change <= tolerance:
                 status = Status.converged
                 break
+            if len(rounds) == max_rounds:
+                break
             sigma, precision = new_sigma, new_precision
             current = posterior.with_hyperparameters(Gaussian(sigma), NormalPrior(precision))
     best = find_optimum(current, start=weights, progress=False)
@@ -167,9 +169,9 @@ def maximize_evidence(
 def _hyperparameters(posterior: Posterior) -> tuple[float, float]:
     likelihood, prior = posterior.likelihood, posterior.prior
     if not (isinstance(likelihood, Gaussian) and isinstance(likelihood.sigma_noise, float)):
-        raise ArgumentError("likelihood", repr(likelihood), "Gaussian with one sigma_noise for all rows")
+        raise ArgumentError("likelihood", describe(likelihood), "Gaussian with one sigma_noise for all rows")
     if not (isinstance(prior, NormalPrior) and isinstance(prior.prior_precision, float)):
-        raise ArgumentError("prior", repr(prior), "NormalPrior with one prior_precision for all weights")
+        raise ArgumentError("prior", describe(prior), "NormalPrior with one prior_precision for all weights")
     return likelihood.sigma_noise, prior.prior_precision
 
 

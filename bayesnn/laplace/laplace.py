@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray, IntArray
-from bayesnn.checks import integer_at_least, one_of
+from bayesnn.checks import finite_array, integer_at_least, one_of
 from bayesnn.errors import ArgumentError
 from bayesnn.factor import PrecisionFactor, factor_gram
 from bayesnn.models import log_symmetry_order
@@ -108,7 +108,7 @@ class Laplace:
 
     def log_prob(self, weights: ArrayLike) -> FloatArray:
         """Log density of the Gaussian (...) at weights (..., k)."""
-        z = self.factor.whiten(np.asarray(weights, dtype=np.float64) - self.mean)
+        z = self.factor.whiten(self.posterior.check_weights(weights) - self.mean)
         return 0.5 * (self.factor.log_det - self.n_weights * LOG_2PI - (z * z).sum(axis=-1))
 
     @cached_property
@@ -160,7 +160,8 @@ class Laplace:
             jacobian = self.posterior.model.jacobian(self.mean, inputs)
             variance = (self.factor.half_solve(jacobian) ** 2).sum(axis=-1)
         else:
-            outputs = self.posterior.model.predict(self.sample(n_draws, seed), inputs)
+            draws = self.sample(integer_at_least("n_draws", n_draws, 2), seed)
+            outputs = self.posterior.model.predict(draws, inputs)
             mean, variance = outputs.mean(axis=0), outputs.var(axis=0, ddof=1)
         if noise:
             if not isinstance(self.posterior.likelihood, Gaussian):
@@ -218,7 +219,8 @@ def fit_laplace(
     """
     one_of("curvature", curvature, CURVATURES)
     one_of("structure", structure, STRUCTURES)
-    mean = np.array(optimum.weights if isinstance(optimum, Optimum) else optimum, dtype=np.float64)
+    point = optimum.weights if isinstance(optimum, Optimum) else optimum
+    mean = posterior.check_weights(finite_array("optimum", point, (1,), f"shape ({posterior.n_weights},)"), batch=False)
     certificate = certify(posterior, mean)
     mean.flags.writeable = False
     factor = posterior.factor_ggn(mean) if curvature == "ggn" else factor_gram(posterior.hessian(mean))

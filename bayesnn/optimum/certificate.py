@@ -63,6 +63,7 @@ class Certificate:
 
 
 @on_one_blas_thread
+@np.errstate(over="ignore", invalid="ignore")
 def certify(posterior: Posterior, weights: ArrayLike) -> Certificate:
     """Measure whether a point is a local maximum of the log density.
 
@@ -86,13 +87,14 @@ def certify(posterior: Posterior, weights: ArrayLike) -> Certificate:
     >>> certify(post, best.weights).is_optimum, certify(post, best.weights + 0.1).is_optimum
     (True, False)
     """
-    w = np.asarray(weights, dtype=np.float64)
+    w = posterior.check_weights(weights, batch=False)
     value, gradient = posterior.value_and_gradient(w)
     if not (np.isfinite(value) and np.isfinite(gradient).all()):
         return _nonfinite(posterior)
+    ggn, hessian = posterior.ggn(w), posterior.hessian(w)
+    if not (np.isfinite(ggn).all() and np.isfinite(hessian).all()):
+        return _nonfinite(posterior)
     rank, n_informed = _rank_of_data(posterior, w)
-    ggn = posterior.ggn(w)
-    hessian = posterior.hessian(w)
     eigenvalues, directions = eigh(hessian)
     decrement = step_change = np.inf
     factor = factor_gram(hessian)
@@ -149,7 +151,7 @@ def _nonfinite(posterior: Posterior) -> Certificate:
         ggn_hessian_gap=np.nan,
         newton_step_change=np.inf,
         is_optimum=False,
-        reasons=("log density or gradient is not finite",),
+        reasons=("log density, gradient or curvature is not finite",),
     )
 
 

@@ -59,6 +59,7 @@ class Optimum:
 
 
 @on_one_blas_thread
+@np.errstate(over="ignore", invalid="ignore")
 def find_optimum(
     posterior: Posterior,
     *,
@@ -175,7 +176,7 @@ def _distinct(posterior: Posterior, descents: Sequence[Descent]) -> list[list[De
         return descent.log_density if np.isfinite(descent.log_density) else -np.inf
 
     groups: list[list[Descent]] = []
-    factors = [posterior.factor_ggn(d.weights) if np.isfinite(d.log_density) else None for d in descents]
+    factors = [None if d.status is Status.nonfinite else posterior.factor_ggn(d.weights) for d in descents]
     order = sorted(range(len(descents)), key=lambda i: height(descents[i]), reverse=True)
     leaders: list[int] = []
     for i in order:

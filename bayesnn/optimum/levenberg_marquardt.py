@@ -41,6 +41,7 @@ class Descent:
     n_steps: int
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def levenberg_marquardt(
     posterior: Posterior, start: FloatArray, max_steps: int = 1000, tolerance: float = 1e-6
 ) -> Descent:
@@ -86,8 +87,7 @@ def levenberg_marquardt(
         floor = np.where(scale > 0, scale, 1.0)
         step = _damped(posterior, weights, here, damping * floor).solve(here.gradient)
         promised = 0.5 * float(step @ (damping * floor * step + here.gradient))
-        with np.errstate(over="ignore", invalid="ignore"):
-            reached = float(posterior.log_density(weights + step))
+        reached = float(posterior.log_density(weights + step))
         gain = (reached - here.log_density) / promised if np.isfinite(reached) else -np.inf
         # Rounding in a sum of n terms hides gains this small; a smaller gradient decides then.
         hidden = 4.0 * np.finfo(float).eps * (abs(here.log_density) + posterior.n_rows)

@@ -112,14 +112,28 @@ class Posterior:
         """Return the posterior of the same model and data under another likelihood and prior."""
         return Posterior(self.model, self.x, self.y, likelihood, prior)
 
+    def check_weights(self, weights: ArrayLike, batch: bool = True) -> FloatArray:
+        """Return weights as an array (k,), or (..., k) for a `batch`.
+
+        Raises
+        ------
+        ArgumentError
+            If the shape is another.
+        """
+        w = np.asarray(weights, dtype=np.float64)
+        if w.shape[-1:] != (self.n_weights,) or not (batch or w.ndim == 1):
+            last = f"(..., {self.n_weights})" if batch else f"({self.n_weights},)"
+            raise ArgumentError("weights", f"shape {w.shape}", f"shape {last}")
+        return w
+
     def log_prior(self, weights: ArrayLike) -> FloatArray:
         """Log prior density (...) at weights (..., k)."""
-        w = self._weights(weights)
+        w = self.check_weights(weights)
         return self._prior_normaliser - 0.5 * (self.prior_precision * w * w).sum(axis=-1)
 
     def log_likelihood(self, weights: ArrayLike) -> FloatArray:
         """Log likelihood of every row (..., n) at weights (..., k)."""
-        w = self._weights(weights)
+        w = self.check_weights(weights)
         return self.likelihood.log_density(self.model.predict(w, self.x), self.y)
 
     def log_density(self, weights: ArrayLike) -> FloatArray:
@@ -134,7 +148,7 @@ class Posterior:
         -------
         ndarray, shape () or (chains,)
         """
-        w = self._weights(weights)
+        w = self.check_weights(weights)
         total = self.log_prior(w)
         for rows, likelihood in self._row_blocks(w.size // self.n_weights):
             outputs = self.model.predict(w, self.x[rows])
@@ -154,7 +168,7 @@ class Posterior:
         value : ndarray, shape () or (chains,)
         gradient : ndarray, shape (k,) or (chains, k)
         """
-        w = self._weights(weights)
+        w = self.check_weights(weights)
         value = self.log_prior(w)
         gradient = -self.prior_precision * w
         for rows, likelihood in self._row_blocks(w.size // self.n_weights):
@@ -165,7 +179,7 @@ class Posterior:
 
     def linearize(self, weights: ArrayLike) -> Linearization:
         """Log density, gradient and GGN at weights (k,), in one pass over the data."""
-        w = self._weights(weights, batch=False)
+        w = self.check_weights(weights, batch=False)
         value = float(self.log_prior(w))
         gradient = -self.prior_precision * w
         ggn = np.diag(self.prior_precision)
@@ -206,7 +220,7 @@ class Posterior:
         ndarray (k, k)
             Symmetric.
         """
-        w = self._weights(weights, batch=False)
+        w = self.check_weights(weights, batch=False)
         hessian = self.ggn(w)
         directions = np.eye(self.n_weights)
         for rows, likelihood in self._jacobian_blocks():
@@ -220,7 +234,7 @@ class Posterior:
 
         Their Gram matrix is :meth:`ggn`; factoring them directly keeps the digits that forming it loses.
         """
-        w = self._weights(weights, batch=False)
+        w = self.check_weights(weights, batch=False)
         for rows, likelihood in self._jacobian_blocks():
             outputs, jacobian = self.model.predict(w, self.x[rows]), self.model.jacobian(w, self.x[rows])
             yield likelihood.fisher_rows(outputs, jacobian)
@@ -240,16 +254,9 @@ class Posterior:
         -------
         PrecisionFactor
         """
-        w = self._weights(weights, batch=False)
+        w = self.check_weights(weights, batch=False)
         factor = factor_gram(self.ggn(w) if ggn is None else ggn)
         return factor_rows(self.scaled_rows(w), self.n_weights) if factor is None else factor
-
-    def _weights(self, weights: ArrayLike, batch: bool = True) -> FloatArray:
-        w = np.asarray(weights, dtype=np.float64)
-        if w.shape[-1:] != (self.n_weights,) or not (batch or w.ndim == 1):
-            last = f"(..., {self.n_weights})" if batch else f"({self.n_weights},)"
-            raise ArgumentError("weights", f"shape {w.shape}", f"shape {last}")
-        return w
 
     def _row_blocks(self, n_chains: int) -> Iterator[tuple[slice, Likelihood]]:
         return self._blocks(OUTPUTS_AT_A_TIME // max(1, n_chains * self.model.n_outputs))

@@ -9,7 +9,7 @@ from bayesnn.arrays import IntArray, spread_indices
 from bayesnn.laplace import Laplace
 from bayesnn.sampling.chains import Chains
 from bayesnn.seeds import generator
-from bayesnn.tree import laplace_groups, settings_attribute, weight_variables
+from bayesnn.tree import TREE_NAME, laplace_groups, settings_attribute, weight_variables
 
 # Training rows at which function values of every draw are kept, for R-hat and ESS in function space.
 MONITORED_ROWS = 64
@@ -80,7 +80,7 @@ def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed
         coords={"obs": rows},
     )
     groups |= laplace_groups(laplace, seed)
-    tree = xr.DataTree.from_dict(groups, name="bayesnn")
+    tree = xr.DataTree.from_dict(groups, name=TREE_NAME)
     described = {
         "model": repr(model),
         "likelihood": repr(posterior.likelihood),

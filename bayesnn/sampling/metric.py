@@ -77,7 +77,10 @@ def metric_from_inverse_mass_matrix(inverse_mass_matrix: ArrayLike) -> Metric:
         if not np.all(matrix > 0):
             raise ArgumentError("inverse_mass_matrix", f"least variance {matrix.min():g}", wants)
         return Metric(np.sqrt(matrix))
-    if matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T):
+    if matrix.shape[0] != matrix.shape[1]:
+        raise ArgumentError("inverse_mass_matrix", f"shape {matrix.shape}", wants)
+    scale = np.sqrt(np.abs(np.diag(matrix)))
+    if np.any(np.abs(matrix - matrix.T) > 1e-8 * np.outer(scale, scale)):
         raise ArgumentError("inverse_mass_matrix", f"shape {matrix.shape}, not symmetric", wants)
     try:
         return Metric(np.linalg.cholesky(matrix))

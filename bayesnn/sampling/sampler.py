@@ -1,5 +1,6 @@
 """MCMC started and preconditioned by a Laplace posterior, driven by ``emcee.EnsembleSampler``."""
 
+import copy
 from typing import Any
 
 import xarray as xr
@@ -14,7 +15,7 @@ from bayesnn.progress import progress_bar
 from bayesnn.sampling.adaptation import DualAveraging, window_ends
 from bayesnn.sampling.assemble import chains_tree
 from bayesnn.sampling.chains import Chains, Recorder
-from bayesnn.sampling.metric import averaged_metric, first_metric
+from bayesnn.sampling.metric import METRICS, averaged_metric, first_metric
 from bayesnn.sampling.moves import HMC, MoveStats, PreconditionedMove, RandomWalk
 from bayesnn.sampling.starts import start_points
 from bayesnn.seeds import legacy_state
@@ -92,6 +93,9 @@ def sample(
     num_chains = integer_at_least("num_chains", num_chains, 2)
     num_warmup = integer_at_least("num_warmup", num_warmup, 0)
     num_samples = integer_at_least("num_samples", num_samples, 4)
+    seed = integer_at_least("seed", seed, 0)
+    one_of("metric", metric, METRICS)
+    integer_at_least("num_integration_steps", num_integration_steps, 1)
     points = start_points(target, start, num_chains, seed)
     proposal = _proposal(target, move, metric, num_integration_steps)
     adapts_metric = isinstance(move, str) and metric in ("averaged", "diagonal")
@@ -114,7 +118,7 @@ def _proposal(
     target: Laplace, move: str | PreconditionedMove, metric: str, num_integration_steps: int
 ) -> PreconditionedMove:
     if isinstance(move, PreconditionedMove):
-        return move
+        return copy.copy(move)  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
     begin = first_metric(metric, target)
     if move == "random_walk":

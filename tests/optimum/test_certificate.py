@@ -230,7 +230,7 @@ def test_without_a_prior_a_rank_deficit_is_a_reason(rng):
 def test_a_point_where_the_density_is_not_finite_is_refused(teacher_posterior):
     certificate = certify(teacher_posterior, np.full(9, np.nan))
     assert not certificate.is_optimum
-    assert certificate.reasons == ("log density or gradient is not finite",)
+    assert certificate.reasons == ("log density, gradient or curvature is not finite",)
     assert certificate.newton_decrement == np.inf
 
 

@@ -14,7 +14,7 @@ from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, check_cal
 # An energy error above this many nats is called a divergence (Stan's bound).
 DIVERGENCE = 1000.0
 # Trajectories vary in length, or the period of some direction would return walkers to where they began (Neal 2011,
-# 5.4.2.2): the number of steps from half to one and a half of the nominal, the same for all walkers, and each one's size.
+# 5.4.2.2): the number of steps by half, for all walkers alike, and the step size of each walker.
 STEPS_JITTER = 0.5
 STEP_SIZE_JITTER = 0.2
 
