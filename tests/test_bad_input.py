@@ -56,7 +56,7 @@ def test_mlp(arguments, argument, got, wants):
         ({"x": np.zeros((0, 2)), "y": []}, "x", "shape (0, 2)", "shape (n, 2), n at least 1"),
         ({"x": np.zeros(5)}, "x", "shape (5,)", "shape (n, 2)"),
         ({"x": np.zeros((5, 2, 1))}, "x", "shape (5, 2, 1)", "shape (n, 2)"),
-        ({"x": None}, "x", "()", "shape (n, 2)"),
+        ({"x": None}, "x", "None", "shape (n, 2), numbers only"),
         ({"x": [[1, 2], [3]]}, "x", "[[1, 2], [3]]", "shape (n, 2), numbers only"),
         ({"x": X + 1j}, "x", "shape (5, 2)", "shape (n, 2), numbers only"),
         ({"x": with_value(X, np.nan)}, "x", "1 NaN or infinite value(s), first at index (1, 1)", "all finite"),

@@ -16,6 +16,7 @@ from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
 from bayesnn.models import nearest_images
 from bayesnn.seeds import generator
+from bayesnn.threads import on_one_blas_thread
 from bayesnn.tree import group_of, settings_of, values_of, weight_matrix
 
 # Family-wise error of every null band.
@@ -200,6 +201,7 @@ class Agreement:
         )
 
 
+@on_one_blas_thread
 def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) -> Agreement:
     """Compare the Gaussian with the draws it started.
 

@@ -10,6 +10,7 @@ from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.laplace import Laplace
 from bayesnn.posterior import Gaussian
 from bayesnn.seeds import generator
+from bayesnn.threads import on_one_blas_thread
 from bayesnn.tree import group_of, settings_of, weight_matrix
 
 PREDICTIVES = ("plug-in optimum", "linearized Laplace", "sampled")
@@ -31,6 +32,7 @@ class Scores:
     lpd: FloatArray
 
 
+@on_one_blas_thread
 def add_predictions(tree: xr.DataTree, laplace: Laplace, x: ArrayLike, y: ArrayLike | None = None) -> Scores | None:
     """Add predictions at new inputs to a tree, by draws and by the Gaussian, and score them.
 

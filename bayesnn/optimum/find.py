@@ -170,29 +170,30 @@ def _polish(posterior: Posterior, descent: Descent) -> Descent:
 
 
 def _distinct(posterior: Posterior, descents: Sequence[Descent]) -> list[list[Descent]]:
-    """Group runs that ended at the same point modulo symmetry, best group first, best run first."""
+    """Group runs that ended at the same point modulo symmetry: best group first, earliest start first within it.
 
-    def height(descent: Descent) -> float:
-        return descent.log_density if np.isfinite(descent.log_density) else -np.inf
+    The earliest, not the highest, stands for its group: the runs of a group differ in height by rounding alone, and
+    rounding must not choose the image that everything after this is computed at.
+    """
 
-    groups: list[list[Descent]] = []
+    def height(i: int) -> float:
+        return descents[i].log_density if np.isfinite(descents[i].log_density) else -np.inf
+
     factors = [None if d.status is Status.nonfinite else posterior.factor_ggn(d.weights) for d in descents]
-    order = sorted(range(len(descents)), key=lambda i: height(descents[i]), reverse=True)
-    leaders: list[int] = []
-    for i in order:
-        for group, leader in zip(groups, leaders, strict=True):
-            factor = factors[leader]
+    groups: list[list[int]] = []
+    for i in sorted(range(len(descents)), key=height, reverse=True):
+        for group in groups:
+            leader, factor = descents[group[0]], factors[group[0]]
             if factor is None or factors[i] is None:
                 continue
-            image = nearest_image(posterior.model, descents[i].weights, descents[leader].weights)
-            distance = np.linalg.norm(factor.whiten(image - descents[leader].weights))
+            image = nearest_image(posterior.model, descents[i].weights, leader.weights)
+            distance = np.linalg.norm(factor.whiten(image - leader.weights))
             if distance <= SAME_OPTIMUM_SD * np.sqrt(posterior.n_weights):
-                group.append(descents[i])
+                group.append(i)
                 break
         else:
-            groups.append([descents[i]])
-            leaders.append(i)
-    return groups
+            groups.append([i])
+    return [[descents[i] for i in sorted(group)] for group in groups]
 
 
 def _certified(posterior: Posterior, group: Sequence[Descent]) -> Optimum:

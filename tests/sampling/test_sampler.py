@@ -227,14 +227,24 @@ def test_without_warmup_nothing_adapts_and_chains_begin_at_their_start(teacher_l
     assert settings_of(still)["start"] == "given"
 
 
-def test_warmup_reaches_the_acceptance_it_aims_at(linear_laplace):
-    for move, aim in (("hmc", 0.8), ("random_walk", 0.234)):
-        stats = sample(linear_laplace, **(FULL | {"num_warmup": 600}), move=move, seed=5)["sample_stats"]
-        rates = stats["acceptance_rate"].values
-        harmonic = 1.0 / np.mean(1.0 / np.maximum(rates, 1e-3), axis=0)
-        # The harmonic mean over chains is what is driven to the aim; after m = 240 steps of the last window it is
-        # held off it by 0.05 log(10 first / last) / sqrt(m) < 0.02, and its average over 400 draws scatters by less.
-        assert abs(harmonic.mean() - aim) < 0.06
+def test_warmup_of_hmc_reaches_the_acceptance_it_aims_at(linear_laplace):
+    rates = sample(linear_laplace, **(FULL | {"num_warmup": 600}), seed=5)["sample_stats"]["acceptance_rate"].values
+    harmonic = 1.0 / np.mean(1.0 / np.maximum(rates, 1e-3), axis=0)
+    # The harmonic mean over chains is what is driven to 0.8. After the m = 240 steps of the last window it is held off
+    # by 0.05 log(10 first / last) / sqrt(m) < 0.01, scatters by 0.1 / sqrt(m) < 0.007, and the average of a wandering
+    # log step is accepted more often than its wandering values are: 0.01 + 4.5 * 0.007, and 0.02 for the last.
+    assert abs(harmonic.mean() - HMC.target_acceptance) < 0.06
+    assert rates.mean() > HMC.target_acceptance
+
+
+def test_warmup_of_the_random_walk_reaches_the_acceptance_it_aims_at(linear_laplace):
+    # 0.234 is the share of proposals accepted, an arithmetic mean: the harmonic one lives on the worst few of a
+    # random walk's very uneven probabilities, and asks for steps half as long, a third of the ESS lost
+    stats = sample(linear_laplace, **(FULL | {"num_warmup": 600}), move="random_walk", seed=5)["sample_stats"]
+    rate = stats["acceptance_rate"].values.mean()
+    # held off by 0.05 log(10 first / last) / sqrt(240) < 0.01, scatter of 32 chains' mean 0.06 / sqrt(240) = 0.004,
+    # twice that for the step that follows it: 0.01 + 4.5 * 0.008
+    assert abs(rate - RandomWalk.target_acceptance) < 0.05
 
 
 def interrupt_after(monkeypatch, count):
