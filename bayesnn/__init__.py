@@ -4,7 +4,7 @@ from bayesnn import datasets
 from bayesnn.diagnostics import Agreement, Scores, Verdict, add_predictions, compare
 from bayesnn.errors import ArgumentError, BayesnnError
 from bayesnn.laplace import Laplace, Prediction, TunedPosterior, fit_laplace, maximize_evidence
-from bayesnn.models import MLP, Model
+from bayesnn.models import MLP, FunctionModel, Model
 from bayesnn.optimum import Certificate, Optimum, OptimumError, Status, certify, find_optimum
 from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
 from bayesnn.report import write_report
@@ -19,6 +19,7 @@ __all__ = [
     "BayesnnError",
     "Certificate",
     "FlatPrior",
+    "FunctionModel",
     "Gaussian",
     "Laplace",
     "Model",

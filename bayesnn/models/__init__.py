@@ -1,6 +1,7 @@
 """Functions of weights and inputs, with their derivatives."""
 
 from bayesnn.models.activations import ACTIVATIONS, Activation
+from bayesnn.models.function import FunctionModel
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, Pullback, WeightBlock, block_slices
 from bayesnn.models.symmetry import log_symmetry_order, nearest_image, nearest_images
@@ -9,6 +10,7 @@ __all__ = [
     "ACTIVATIONS",
     "MLP",
     "Activation",
+    "FunctionModel",
     "Model",
     "Pullback",
     "WeightBlock",

@@ -266,12 +266,39 @@ class MLP:
         Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural Computation 6.
         """
         layers = self._layers(self._batch(weights))
+        if len(self.hidden) == 1:
+            step = max(1, ELEMENTS_AT_A_TIME // (self.in_features * self.hidden[0]))
+        else:
+            step = max(1, ELEMENTS_AT_A_TIME // (directions.shape[0] * max(self.widths)))
         result = np.zeros_like(directions)
-        step = max(1, ELEMENTS_AT_A_TIME // (directions.shape[0] * max(self.widths)))
         for start in range(0, x.shape[0], step):
             rows = slice(start, start + step)
-            result += self._hessian_product_rows(layers, x[rows], cotangent[rows], directions)
+            if len(self.hidden) == 1:
+                result += directions @ self._one_layer_hessian_rows(layers, x[rows], cotangent[rows])
+            else:
+                result += self._hessian_product_rows(layers, x[rows], cotangent[rows], directions)
         return result
+
+    def _one_layer_hessian_rows(self, layers: list[_Layer], x: FloatArray, cotangent: FloatArray) -> FloatArray:
+        """Return the whole second-order term of one hidden layer, where only weights of the same unit meet."""
+        trace = self._trace(layers, np.ascontiguousarray(x.T))
+        inputs = np.vstack([x.T, np.ones(len(x))]) if self.bias else np.ascontiguousarray(x.T)
+        sums, units = trace.sums[0][0], trace.inputs[1][0]
+        width, fan_in = self.hidden[0], self.in_features
+        bend = self.activation.bend(sums, units) * (layers[1].weight[0] @ cotangent.T)
+        within = (inputs * bend[:, None]) @ inputs.T  # (unit, in, in)
+        slope = self.activation.slope(sums, units)
+        across = (inputs * slope[:, None]) @ cotangent  # (unit, in, out)
+        incoming = np.arange(fan_in * width).reshape(fan_in, width)
+        if self.bias:
+            incoming = np.vstack([incoming, fan_in * width + np.arange(width)])
+        outgoing = incoming.size + np.arange(width * self.out_features).reshape(width, self.out_features)
+        hessian = np.zeros((self.n_weights, self.n_weights))
+        rows = incoming.T[:, :, None]
+        hessian[rows, incoming.T[:, None, :]] = within
+        hessian[rows, outgoing[:, None, :]] = across
+        hessian[outgoing[:, None, :], rows] = across
+        return hessian
 
     def _hessian_product_rows(
         self, layers: list[_Layer], x: FloatArray, cotangent: FloatArray, directions: FloatArray

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.factor import factor_gram
+from bayesnn.factor import factor_gram, factor_rows
 from bayesnn.posterior import Posterior
 from bayesnn.threads import on_one_blas_thread
 
@@ -157,16 +157,12 @@ def _nonfinite(posterior: Posterior) -> Certificate:
 
 def _rank_of_data(posterior: Posterior, weights: FloatArray) -> tuple[int, int]:
     """Rank of B, and the number of directions where the data outweigh the prior."""
-    likelihood_only = list(posterior.scaled_rows(weights))[:-1]
-    stacked = np.vstack(likelihood_only)
-    lengths = np.linalg.norm(stacked, axis=0)
-    singular = np.linalg.svd(stacked / np.where(lengths > 0, lengths, 1.0), compute_uv=False)
-    rank = int((singular > max(stacked.shape) * np.finfo(float).eps * max(singular[0], 1e-300)).sum())
+    factor = factor_rows(posterior.likelihood_rows(weights), posterior.n_weights)
     precision = posterior.prior_precision
     if not np.all(precision > 0):
-        return rank, rank
-    informed = np.linalg.svd(stacked / np.sqrt(precision), compute_uv=False)
-    return rank, int((informed > 1.0).sum())
+        return factor.rank, factor.rank
+    informed = np.linalg.svd(factor.upper / np.sqrt(precision), compute_uv=False)
+    return factor.rank, int((informed > 1.0).sum())
 
 
 def _gap(ggn: FloatArray, hessian: FloatArray) -> float:

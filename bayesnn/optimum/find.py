@@ -20,8 +20,12 @@ from bayesnn.threads import on_one_blas_thread
 
 # Two runs found the same optimum if their weights, after alignment, agree to this many posterior sds per weight.
 SAME_OPTIMUM_SD = 1e-2
-# Exact Newton steps after the linearized ones: they converge quadratically where the GGN converges linearly.
-POLISH_STEPS = 8
+# Full Newton steps after the damped ones: they converge quadratically where the GGN converges linearly.
+POLISH_STEPS = 20
+# In a bent valley a step may have to go further off before the next one comes closer.
+POLISH_PATIENCE = 3
+# Nats a step may lose: more, and it has left for somewhere else.
+POLISH_LOSS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -152,21 +156,31 @@ def _starts(posterior: Posterior, start: ArrayLike | None, n_starts: int, seed: 
 
 
 def _polish(posterior: Posterior, descent: Descent) -> Descent:
-    """Take exact Newton steps as long as they bring the point closer to the mode."""
+    """Take full Newton steps as long as they bring the point closer to the mode.
+
+    The tolerance of a search is relative to the noise the user states; certified digits are relative to the noise
+    there is. Where the Hessian is too ill-conditioned for Cholesky, the step is that of the GGN by QR.
+    """
     if descent.status not in (Status.converged, Status.stalled):
         return descent
-    weights, best = descent.weights, np.inf
+    weights, best, failures = descent.weights, np.inf, 0
     for _ in range(POLISH_STEPS):
-        _, gradient = posterior.value_and_gradient(weights)
+        value, gradient = posterior.value_and_gradient(weights)
         factor = factor_gram(posterior.hessian(weights))
         if factor is None:
+            factor = posterior.factor_ggn(weights)
+        if not factor.is_full_rank or not value >= descent.log_density - POLISH_LOSS:
             break
         decrement = float(np.linalg.norm(factor.half_solve(gradient)))
-        if decrement > 0.5 * best:
+        if decrement <= 0.5 * best:
+            best, failures = decrement, 0
+            descent = replace(descent, weights=weights, log_density=float(value), newton_decrement=decrement)
+        else:
+            failures += 1
+        if failures > POLISH_PATIENCE:
             break
-        best, descent = decrement, replace(descent, weights=weights, newton_decrement=decrement)
         weights = weights + factor.solve(gradient)
-    return replace(descent, log_density=float(posterior.log_density(descent.weights)))
+    return descent
 
 
 def _distinct(posterior: Posterior, descents: Sequence[Descent]) -> list[list[Descent]]:

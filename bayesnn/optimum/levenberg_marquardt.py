@@ -14,6 +14,10 @@ from bayesnn.posterior import Linearization, Posterior
 FIRST_DAMPING = 1e-2
 SMALLEST_DAMPING = 1e-15
 LARGEST_DAMPING = 1e16
+# Share of the promised gain below which a step is not kept (Nocedal & Wright 2006, algorithm 4.1, eta).
+LEAST_GAIN = 1e-4
+# Posterior standard deviations from the mode, by the GGN, within which the exact Hessian takes over.
+NEWTON_WITHIN = 1.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Descent:
     log_density : float
         There.
     newton_decrement : float
-        There, in the metric of the GGN, posterior standard deviations.
+        There, posterior standard deviations, in the metric of the curvature last in use.
     status : Status
         How the run ended.
     n_steps : int
@@ -47,10 +51,12 @@ def levenberg_marquardt(
 ) -> Descent:
     r"""Climb to a mode by damped linearized steps.
 
-    Each step solves :math:`(B'\Lambda B + P_0 + \lambda D)\,\delta = g`, `g` the gradient of the log density,
-    `P0` the prior precision and `D` the largest diagonal of the curvature met so far (Moré 1978), and is kept if
-    the log density rises by a fair part of what the linearization promised; `lambda` follows the gain ratio
-    (Nielsen 1999). The system is solved by Cholesky where conditioning allows and by QR of the stacked rows
+    Each step solves :math:`(C + \lambda D)\,\delta = g`, `g` the gradient of the log density, `C` its curvature, `D`
+    the largest diagonal of the GGN met so far (Moré 1978), and is kept if the log density rises by a fair part of what
+    the quadratic model promised; `lambda` follows the gain ratio (Nielsen 1999). Far from the mode `C` is the GGN
+    :math:`B'\Lambda B + P_0`; within one posterior standard deviation it is the exact Hessian wherever that is
+    positive definite, for there the GGN converges linearly, and slowly where residuals are large and the network bends.
+    The system is solved by Cholesky where conditioning allows and by QR of the stacked rows
     :math:`[\Lambda^{1/2}B; \sqrt{P_0}; \sqrt{\lambda D}]` where not (Nocedal & Wright 2006, section 10.3).
 
     Parameters
@@ -76,51 +82,72 @@ def levenberg_marquardt(
         return Descent(weights, here.log_density, np.inf, Status.nonfinite, 0)
     damping, growth = FIRST_DAMPING, 2.0
     scale = np.diag(here.ggn).copy()
-    undamped = posterior.factor_ggn(weights, here.ggn)
-    decrement = _decrement(undamped, here)
+    local = _local_model(posterior, weights, here)
     for n_steps in range(max_steps):
-        if decrement <= tolerance:
-            status = Status.converged if undamped.is_full_rank else Status.rank_deficient
-            return Descent(weights, here.log_density, decrement, status, n_steps)
+        if local.decrement <= tolerance:
+            status = Status.converged if local.factor.is_full_rank else Status.rank_deficient
+            return Descent(weights, here.log_density, local.decrement, status, n_steps)
         if damping > LARGEST_DAMPING:
-            return Descent(weights, here.log_density, decrement, Status.stalled, n_steps)
-        floor = np.where(scale > 0, scale, 1.0)
-        step = _damped(posterior, weights, here, damping * floor).solve(here.gradient)
-        promised = 0.5 * float(step @ (damping * floor * step + here.gradient))
+            return Descent(weights, here.log_density, local.decrement, Status.stalled, n_steps)
+        extra = damping * np.where(scale > 0, scale, 1.0)
+        step = _damped(posterior, weights, local, extra).solve(here.gradient)
+        promised = 0.5 * float(step @ (extra * step + here.gradient))
         reached = float(posterior.log_density(weights + step))
         gain = (reached - here.log_density) / promised if np.isfinite(reached) else -np.inf
         # Rounding in a sum of n terms hides gains this small; a smaller gradient decides then.
         hidden = 4.0 * np.finfo(float).eps * (abs(here.log_density) + posterior.n_rows)
         if promised <= hidden and reached >= here.log_density - hidden:
             there = posterior.linearize(weights + step)
-            if _decrement(undamped, there) >= decrement:
-                status = Status.converged if decrement <= np.sqrt(2.0 * hidden) else Status.stalled
-                return Descent(weights, here.log_density, decrement, status, n_steps + 1)
+            if _length(local.factor, there) >= local.decrement:
+                status = Status.converged if local.decrement <= np.sqrt(2.0 * hidden) else Status.stalled
+                return Descent(weights, here.log_density, local.decrement, status, n_steps + 1)
             gain = 1.0
-        elif gain > 1e-4:
+        elif gain > LEAST_GAIN:
             there = posterior.linearize(weights + step)
         else:
             damping, growth = damping * growth, growth * 2.0
             continue
         weights, here = weights + step, there
         scale = np.maximum(scale, np.diag(here.ggn))
-        undamped = posterior.factor_ggn(weights, here.ggn)
-        decrement = _decrement(undamped, here)
+        local = _local_model(posterior, weights, here)
         damping = max(damping * max(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3), SMALLEST_DAMPING)
         growth = 2.0
-    return Descent(weights, here.log_density, decrement, Status.max_steps, max_steps)
+    return Descent(weights, here.log_density, local.decrement, Status.max_steps, max_steps)
 
 
-def _damped(posterior: Posterior, weights: FloatArray, here: Linearization, extra: FloatArray) -> PrecisionFactor:
-    factor = factor_gram(here.ggn + np.diag(extra))
+@dataclass(frozen=True)
+class _LocalModel:
+    """The curvature in use at one point, its factor, and the distance to the mode it implies."""
+
+    curvature: FloatArray
+    factor: PrecisionFactor
+    decrement: float
+    is_ggn: bool
+
+
+def _local_model(posterior: Posterior, weights: FloatArray, here: Linearization) -> _LocalModel:
+    factor = posterior.factor_ggn(weights, here.ggn)
+    decrement = _length(factor, here)
+    if decrement < NEWTON_WITHIN and factor.is_full_rank:
+        hessian = posterior.hessian(weights, here.ggn)
+        exact = factor_gram(hessian)
+        if exact is not None:
+            return _LocalModel(hessian, exact, _length(exact, here), is_ggn=False)
+    return _LocalModel(here.ggn, factor, decrement, is_ggn=True)
+
+
+def _damped(posterior: Posterior, weights: FloatArray, local: _LocalModel, extra: FloatArray) -> PrecisionFactor:
+    factor = factor_gram(local.curvature + np.diag(extra))
     if factor is not None:
         return factor
+    if not local.is_ggn:
+        return local.factor  # positive definite and well conditioned by itself: damping this small is none
     blocks = itertools.chain(posterior.scaled_rows(weights), [np.diag(np.sqrt(extra))])
     return factor_rows(blocks, posterior.n_weights)
 
 
-def _decrement(factor: PrecisionFactor, here: Linearization) -> float:
-    """Length of the gradient in the metric of the GGN; over the informed directions if it is singular."""
+def _length(factor: PrecisionFactor, here: Linearization) -> float:
+    """Length of the gradient in the metric of a curvature; over the informed directions if that is singular."""
     if factor.is_full_rank:
         return float(np.linalg.norm(factor.half_solve(here.gradient)))
     values, directions = np.linalg.eigh(here.ggn)

@@ -207,13 +207,15 @@ class Posterior:
         """
         return self.linearize(weights).ggn
 
-    def hessian(self, weights: ArrayLike) -> FloatArray:
+    def hessian(self, weights: ArrayLike, ggn: FloatArray | None = None) -> FloatArray:
         """Exact Hessian of the *negative* log density, so that it is a precision matrix at an optimum.
 
         Parameters
         ----------
         weights : array_like (k,)
             Where to differentiate.
+        ggn : ndarray (k, k), optional
+            :meth:`ggn` there, if it is at hand.
 
         Returns
         -------
@@ -221,7 +223,7 @@ class Posterior:
             Symmetric.
         """
         w = self.check_weights(weights, batch=False)
-        hessian = self.ggn(w)
+        hessian = self.ggn(w) if ggn is None else ggn.copy()
         directions = np.eye(self.n_weights)
         for rows, likelihood in self._jacobian_blocks():
             outputs = self.model.predict(w, self.x[rows])
@@ -229,15 +231,19 @@ class Posterior:
             hessian -= self.model.hessian_product(w, self.x[rows], residual, directions)
         return 0.5 * (hessian + hessian.T)
 
+    def likelihood_rows(self, weights: ArrayLike) -> Iterator[FloatArray]:
+        r"""Row blocks of :math:`\Lambda^{1/2} B` at weights (k,)."""
+        w = self.check_weights(weights, batch=False)
+        for rows, likelihood in self._jacobian_blocks():
+            outputs, jacobian = self.model.predict(w, self.x[rows]), self.model.jacobian(w, self.x[rows])
+            yield likelihood.fisher_rows(outputs, jacobian)
+
     def scaled_rows(self, weights: ArrayLike) -> Iterator[FloatArray]:
         r"""Row blocks of the stacked matrix :math:`[\Lambda^{1/2} B; \sqrt{\mathrm{prior}}]` at weights (k,).
 
         Their Gram matrix is :meth:`ggn`; factoring them directly keeps the digits that forming it loses.
         """
-        w = self.check_weights(weights, batch=False)
-        for rows, likelihood in self._jacobian_blocks():
-            outputs, jacobian = self.model.predict(w, self.x[rows]), self.model.jacobian(w, self.x[rows])
-            yield likelihood.fisher_rows(outputs, jacobian)
+        yield from self.likelihood_rows(weights)
         yield np.diag(np.sqrt(self.prior_precision))
 
     def factor_ggn(self, weights: ArrayLike, ggn: FloatArray | None = None) -> PrecisionFactor:

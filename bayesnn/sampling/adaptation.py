@@ -1,10 +1,13 @@
 """Warm-up: step size by dual averaging over all chains, metric by averaging over windows."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from bayesnn.arrays import FloatArray
+
+type ChainMean = Literal["harmonic", "arithmetic"]
 
 
 @dataclass
@@ -17,6 +20,10 @@ class DualAveraging:
         The first step size; changes with every update.
     target_acceptance : float
         Acceptance rate to reach.
+    chain_mean : {"harmonic", "arithmetic"}
+        How the chains' acceptance probabilities make one rate. Harmonic for gradient moves: one chain in a narrow place
+        counts, and is not left stuck there (Hoffman, Radul & Sountsov 2021, ChEES-HMC, section 3.2). Arithmetic for
+        random walks, whose optimal rate is the share of proposals accepted.
 
     References
     ----------
@@ -33,6 +40,7 @@ class DualAveraging:
 
     step_size: float
     target_acceptance: float
+    chain_mean: ChainMean = "harmonic"
     _center: float = field(init=False)
     _error: float = field(init=False, default=0.0)
     _log_average: float = field(init=False, default=0.0)
@@ -42,12 +50,11 @@ class DualAveraging:
         self._center = float(np.log(10.0 * self.step_size))
 
     def update(self, acceptance: FloatArray) -> None:
-        """Learn from the acceptance probabilities (chains,) of one step.
-
-        The harmonic mean makes one chain in a narrow place count (Hoffman, Radul & Sountsov 2021, ChEES-HMC,
-        section 3.2): the arithmetic mean would leave it stuck there.
-        """
-        rate = 1.0 / float(np.mean(1.0 / np.maximum(acceptance, 1e-3)))
+        """Learn from the acceptance probabilities (chains,) of one step."""
+        if self.chain_mean == "harmonic":
+            rate = 1.0 / float(np.mean(1.0 / np.maximum(acceptance, 1e-3)))
+        else:
+            rate = float(np.mean(acceptance))
         self._count += 1
         weight = 1.0 / (self._count + 10.0)
         self._error += weight * (self.target_acceptance - rate - self._error)

@@ -123,9 +123,9 @@ def _proposal(
     begin = first_metric(metric, target)
     if move == "random_walk":
         return RandomWalk(begin)
-    # The stability limit of a unit Gaussian is 2; its useful step falls as the fourth root of k.
-    step_size = target.n_weights**-0.25
-    return HMC(target.posterior.value_and_gradient, begin, step_size, num_integration_steps)
+    hmc = HMC(target.posterior.value_and_gradient, begin, num_integration_steps=num_integration_steps)
+    hmc.step_size = hmc.default_step_size
+    return hmc
 
 
 def _run(
@@ -142,7 +142,7 @@ def _run(
     sampler = EnsembleSampler(points.shape[0], points.shape[1], posterior.log_density, moves=proposal, vectorize=True)
     state = State(points, random_state=legacy_state(seed, "chains").get_state(), copy=True)
     record = Recorder(len(points), num_samples, posterior.n_weights)
-    adaptation = DualAveraging(proposal.step_size, proposal.target_acceptance)
+    adaptation = DualAveraging(proposal.step_size, proposal.target_acceptance, proposal.chain_mean)
     ends = window_ends(num_warmup, adapted_metric is not None)
     visited: list[FloatArray] = []
     interrupted = False
@@ -159,7 +159,8 @@ def _run(
                         metric = averaged_metric(adapted_metric, posterior, _spread(visited))
                         if metric is not None:
                             proposal.use_metric(metric)
-                            adaptation = DualAveraging(posterior.n_weights**-0.25, proposal.target_acceptance)
+                            first = proposal.default_step_size
+                            adaptation = DualAveraging(first, proposal.target_acceptance, proposal.chain_mean)
                             proposal.step_size = adaptation.step_size
                         visited = []
                     if step + 1 == num_warmup:

@@ -95,10 +95,13 @@ def test_the_same_seed_gives_the_same_tree(teacher_laplace, tree):
     assert sample(teacher_laplace, **SMALL, seed=3).identical(tree)
 
 
+@pytest.mark.parametrize("start", ["laplace", "given"])
 @pytest.mark.parametrize("move", ["hmc", "random_walk"])
-def test_another_seed_gives_other_draws(teacher_laplace, move):
-    first, other = (draws_of(sample(teacher_laplace, **SMALL, move=move, seed=s), teacher_laplace) for s in (3, 4))
-    assert not np.any(first == other)
+def test_another_seed_gives_other_draws(teacher_laplace, move, start):
+    # from given starts, too: the chains themselves must follow the seed
+    how = SMALL | {"move": move, "start": teacher_laplace.sample(4) if start == "given" else start}
+    first, other = (draws_of(sample(teacher_laplace, **how, seed=seed), teacher_laplace) for seed in (3, 4))
+    assert np.all(np.any(first != other, axis=(1, 2)))
 
 
 def test_a_seed_may_be_any_integer_type(teacher_laplace, tree):

@@ -9,6 +9,7 @@ from emcee.state import State
 from bayesnn.arrays import ArrayLike, BoolArray, FloatArray
 from bayesnn.checks import describe, positive_number
 from bayesnn.errors import ArgumentError
+from bayesnn.sampling.adaptation import ChainMean
 from bayesnn.sampling.metric import Metric, metric_from_inverse_mass_matrix
 
 
@@ -48,8 +49,9 @@ class PreconditionedMove(Move):
         Estimate of the posterior covariance.
     """
 
-    #: Acceptance rate at which the step size is best.
+    #: Acceptance rate at which the step size is best, and how the walkers' probabilities make one rate.
     target_acceptance: float
+    chain_mean: ChainMean = "harmonic"
     #: What the last proposal did.
     stats: MoveStats | None = None
 
@@ -60,6 +62,11 @@ class PreconditionedMove(Move):
             if isinstance(inverse_mass_matrix, Metric)
             else metric_from_inverse_mass_matrix(inverse_mass_matrix)
         )
+
+    @property
+    def default_step_size(self) -> float:
+        """Where to begin: the best order of magnitude for a Gaussian whose covariance the metric is."""
+        return self.metric.size**-0.25
 
     def use_metric(self, metric: Metric) -> None:
         """Change the metric; only before the draws that count."""

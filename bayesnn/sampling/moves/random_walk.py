@@ -34,11 +34,17 @@ class RandomWalk(PreconditionedMove):
     """
 
     target_acceptance = 0.234  # Roberts, Gelman & Gilks (1997)
+    chain_mean = "arithmetic"
 
     def __init__(self, inverse_mass_matrix: ArrayLike | Metric, step_size: float | None = None) -> None:
         super().__init__(1.0 if step_size is None else step_size, inverse_mass_matrix)
         if step_size is None:
-            self.step_size = 2.38 / float(np.sqrt(self.metric.size))
+            self.step_size = self.default_step_size
+
+    @property
+    def default_step_size(self) -> float:
+        """The best for a Gaussian whose covariance the metric is."""
+        return 2.38 / float(np.sqrt(self.metric.size))
 
     def propose(self, model: Model, state: State) -> tuple[State, BoolArray]:
         """Advance every walker by one Metropolis step; emcee calls this."""
