@@ -5,7 +5,16 @@ from bayesnn.diagnostics import Agreement, Scores, Verdict, add_predictions, com
 from bayesnn.errors import ArgumentError, BayesnnError
 from bayesnn.laplace import Laplace, Prediction, TunedPosterior, fit_laplace, maximize_evidence
 from bayesnn.models import MLP, FunctionModel, Model
-from bayesnn.optimum import Certificate, Optimum, OptimumError, Status, certify, find_optimum
+from bayesnn.optimum import (
+    Certificate,
+    LinearizedPath,
+    Optimum,
+    OptimumError,
+    Status,
+    certify,
+    find_optimum,
+    iterate_linearized,
+)
 from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
 from bayesnn.report import write_report
 from bayesnn.sampling import moves, sample
@@ -22,6 +31,7 @@ __all__ = [
     "FunctionModel",
     "Gaussian",
     "Laplace",
+    "LinearizedPath",
     "Model",
     "NormalPrior",
     "Optimum",
@@ -39,6 +49,7 @@ __all__ = [
     "datasets",
     "find_optimum",
     "fit_laplace",
+    "iterate_linearized",
     "load_tree",
     "maximize_evidence",
     "moves",

@@ -42,8 +42,7 @@ def run(
         settings = settings.in_short()
     result = run_job(settings)
     title = f"{result.laplace.posterior.model!r} on {result.train.name}"
-    # Written to a file or a pipe, rich would fold the table into 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = _console()
     console.print(
         summary_table(
             title,
@@ -85,6 +84,25 @@ def report(
 
 
 @app.command()
+def autopsy(
+    out: Annotated[Path, typer.Option("--out", help="Folder for autopsy.html.")] = Path("runs/autopsy"),
+    quick: Quick = False,
+) -> None:
+    """Find out why the linearized iteration W = (B'B)^-1 B'd cycles, and which rule does not."""
+    from bayesnn.optimum import judge_conjectures, run_autopsy
+    from bayesnn.report import autopsy_table, write_autopsy
+
+    found = run_autopsy(sizes=(30, 300), n_starts=5, n_steps=100) if quick else run_autopsy()
+    console = _console()
+    console.print(autopsy_table(found))
+    for conjecture in judge_conjectures(found):
+        console.print(f"{conjecture.verdict}: {conjecture.claim}. {conjecture.evidence}.", highlight=False)
+    page = out / "autopsy.html"
+    write_autopsy(found, page)
+    console.print(f"report:  {page}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     Console().print(__version__, highlight=False)
@@ -103,6 +121,11 @@ def main() -> None:
     except KeyboardInterrupt:
         _complain("interrupted; nothing was written")
         sys.exit(INTERRUPTED)
+
+
+def _console() -> Console:
+    # Written to a file or a pipe, rich would fold tables into 80 columns.
+    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def _complain(message: object) -> None:

@@ -156,8 +156,12 @@ def settings_of(tree: xr.DataTree) -> dict[str, Any]:
 
 def settings_attribute(settings: Mapping[str, Any]) -> dict[str, str]:
     """Root attributes carrying settings and the versions of all that computed them."""
-    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    return {SETTINGS: json.dumps({"version": __version__, "libraries": versions, **settings}, sort_keys=True)}
+    return {SETTINGS: json.dumps({"version": __version__, "libraries": library_versions(), **settings}, sort_keys=True)}
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that compute results."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def save_tree(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:

@@ -1,17 +1,27 @@
 """How to get to an optimum, and proof of being there."""
 
+from bayesnn.optimum.autopsy import Autopsy, run_autopsy
 from bayesnn.optimum.certificate import Certificate, certify
+from bayesnn.optimum.conjectures import Conjecture, judge_conjectures
 from bayesnn.optimum.find import Optimum, find_optimum
 from bayesnn.optimum.levenberg_marquardt import Descent, levenberg_marquardt
+from bayesnn.optimum.linearized_iteration import LinearizedPath, iterate_linearized, map_jacobian
 from bayesnn.optimum.status import OptimumError, Status
 
 __all__ = [
+    "Autopsy",
     "Certificate",
+    "Conjecture",
     "Descent",
+    "LinearizedPath",
     "Optimum",
     "OptimumError",
     "Status",
     "certify",
     "find_optimum",
+    "iterate_linearized",
+    "judge_conjectures",
     "levenberg_marquardt",
+    "map_jacobian",
+    "run_autopsy",
 ]

@@ -1,6 +1,7 @@
 """Levenberg-Marquardt: the linearized iteration, damped so that it converges."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,11 @@ class Descent:
 
 @np.errstate(over="ignore", invalid="ignore")
 def levenberg_marquardt(
-    posterior: Posterior, start: FloatArray, max_steps: int = 1000, tolerance: float = 1e-6
+    posterior: Posterior,
+    start: FloatArray,
+    max_steps: int = 1000,
+    tolerance: float = 1e-6,
+    on_step: Callable[[FloatArray], None] | None = None,
 ) -> Descent:
     r"""Climb to a mode by damped linearized steps.
 
@@ -70,6 +75,8 @@ def levenberg_marquardt(
     tolerance : float
         Converged when the Newton decrement, the distance to the mode in posterior standard deviations, is
         below this.
+    on_step : callable, optional
+        Called with the weights (k,) after every step that was kept.
 
     Returns
     -------
@@ -98,7 +105,7 @@ def levenberg_marquardt(
         hidden = 4.0 * np.finfo(float).eps * (abs(here.log_density) + posterior.n_rows)
         if promised <= hidden and reached >= here.log_density - hidden:
             there = posterior.linearize(weights + step)
-            if _length(local.factor, there) >= local.decrement:
+            if gradient_length(local.factor, there) >= local.decrement:
                 status = Status.converged if local.decrement <= np.sqrt(2.0 * hidden) else Status.stalled
                 return Descent(weights, here.log_density, local.decrement, status, n_steps + 1)
             gain = 1.0
@@ -108,6 +115,8 @@ def levenberg_marquardt(
             damping, growth = damping * growth, growth * 2.0
             continue
         weights, here = weights + step, there
+        if on_step is not None:
+            on_step(weights)
         scale = np.maximum(scale, np.diag(here.ggn))
         local = _local_model(posterior, weights, here)
         damping = max(damping * max(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3), SMALLEST_DAMPING)
@@ -127,12 +136,12 @@ class _LocalModel:
 
 def _local_model(posterior: Posterior, weights: FloatArray, here: Linearization) -> _LocalModel:
     factor = posterior.factor_ggn(weights, here.ggn)
-    decrement = _length(factor, here)
+    decrement = gradient_length(factor, here)
     if decrement < NEWTON_WITHIN and factor.is_full_rank:
         hessian = posterior.hessian(weights, here.ggn)
         exact = factor_gram(hessian)
         if exact is not None:
-            return _LocalModel(hessian, exact, _length(exact, here), is_ggn=False)
+            return _LocalModel(hessian, exact, gradient_length(exact, here), is_ggn=False)
     return _LocalModel(here.ggn, factor, decrement, is_ggn=True)
 
 
@@ -146,8 +155,8 @@ def _damped(posterior: Posterior, weights: FloatArray, local: _LocalModel, extra
     return factor_rows(blocks, posterior.n_weights)
 
 
-def _length(factor: PrecisionFactor, here: Linearization) -> float:
-    """Length of the gradient in the metric of a curvature; over the informed directions if that is singular."""
+def gradient_length(factor: PrecisionFactor, here: Linearization) -> float:
+    """Return the gradient's length in the metric of a curvature, over the informed directions if that is singular."""
     if factor.is_full_rank:
         return float(np.linalg.norm(factor.half_solve(here.gradient)))
     values, directions = np.linalg.eigh(here.ggn)

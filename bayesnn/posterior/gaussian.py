@@ -101,6 +101,10 @@ class Gaussian:
         """Rows (n * out, k) of ``B / sigma``."""
         return (jacobian / self._sigma[..., None]).reshape(-1, jacobian.shape[-1])
 
+    def scaled_residual(self, outputs: FloatArray, y: FloatArray) -> FloatArray:
+        """Return ``(y - f) / sigma`` (..., n, out)."""
+        return (y - outputs) / self._sigma
+
     def simulate(self, outputs: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Draw targets around the outputs."""
         return outputs + self._sigma * rng.standard_normal(outputs.shape)

@@ -40,6 +40,10 @@ class Likelihood(Protocol):
         """
         ...
 
+    def scaled_residual(self, outputs: FloatArray, y: FloatArray) -> FloatArray:
+        """Return residuals (..., n, out); half their square sum is the negative log density, up to a constant."""
+        ...
+
     def simulate(self, outputs: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Draw targets (..., n, out) given outputs (..., n, out)."""
         ...

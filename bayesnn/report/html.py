@@ -42,22 +42,38 @@ def write_report(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
 
 def render_report(tree: xr.DataTree) -> str:
     """Return the report's HTML text."""
-    environment = Environment(
-        loader=PackageLoader("bayesnn.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     settings = settings_of(tree)
-    figures = [
-        {"title": title, "image": _png(draw(tree))}
-        for title, needed, draw in FIGURES
-        if all(name in tree.children for name in needed)
-    ]
-    return environment.get_template("report.html.j2").render(
+    return render_page(
         title=f"bayesnn: {settings.get('data', settings['model'])}",
         verdict=_verdict(tree),
         tables=[table for table in (_scores(tree), _agreement(tree), _optima(tree), _chains(tree)) if table],
-        figures=figures,
+        figures=[
+            (title, draw(tree)) for title, needed, draw in FIGURES if all(name in tree.children for name in needed)
+        ],
         settings={name: value for name, value in settings.items() if name != "libraries"},
         libraries=settings["libraries"],
+    )
+
+
+def render_page(
+    title: str,
+    verdict: dict[str, str],
+    tables: list[dict[str, Any]],
+    figures: list[tuple[str, Figure]],
+    settings: dict[str, Any],
+    libraries: dict[str, str],
+) -> str:
+    """Return one self-contained HTML page; tables are made by :func:`make_table`, figures come with titles."""
+    environment = Environment(
+        loader=PackageLoader("bayesnn.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        verdict=verdict,
+        tables=tables,
+        figures=[{"title": name, "image": _png(figure)} for name, figure in figures],
+        settings=settings,
+        libraries=libraries,
     )
 
 
@@ -79,7 +95,9 @@ def _verdict(tree: xr.DataTree) -> dict[str, str]:
     return {"kind": kind, "sentence": str(attrs["sentence"])}
 
 
-def _table(title: str, header: list[str], rows: list[list[Any]], note: str = "") -> dict[str, Any]:
+def make_table(title: str, header: list[str], rows: list[list[Any]], note: str = "") -> dict[str, Any]:
+    """Make a table for :func:`render_page`, numbers rounded."""
+
     def cell(value: Any) -> str:
         if isinstance(value, str):
             return value
@@ -99,7 +117,7 @@ def _scores(tree: xr.DataTree) -> dict[str, Any] | None:
             scores["predictive"].values, scores["rmse"].values, scores["lpd"].values, strict=True
         )
     ]
-    return _table("Held-out scores", ["predictive", "RMSE", "mean log predictive density"], rows)
+    return make_table("Held-out scores", ["predictive", "RMSE", "mean log predictive density"], rows)
 
 
 def _agreement(tree: xr.DataTree) -> dict[str, Any] | None:
@@ -121,7 +139,7 @@ def _agreement(tree: xr.DataTree) -> dict[str, Any] | None:
         "Each distance is 0 where Gaussian and posterior agree. Within the null band it may be chance; "
         f"beyond the limit it matters. Draws folded from symmetric images of the mode: {folded:.2g} %."
     )
-    return _table("Gaussian against draws", ["statistic", "distance", "null band", "limit"], rows, note)
+    return make_table("Gaussian against draws", ["statistic", "distance", "null band", "limit"], rows, note)
 
 
 def _optima(tree: xr.DataTree) -> dict[str, Any] | None:
@@ -140,7 +158,7 @@ def _optima(tree: xr.DataTree) -> dict[str, Any] | None:
         [str(value) if name == "status" else float(value) for name, value in zip(names, values, strict=True)]
         for values in zip(*(np.asarray(result[name].values) for name in names), strict=True)
     ]
-    return _table(
+    return make_table(
         "Optima found",
         [
             "log density",
@@ -168,4 +186,4 @@ def _chains(tree: xr.DataTree) -> dict[str, Any] | None:
         ["mean acceptance rate", float(stats["acceptance_rate"].mean())],
         ["divergences", float(stats["diverging"].sum())],
     ]
-    return _table("Chains", ["", ""], rows)
+    return make_table("Chains", ["", ""], rows)
