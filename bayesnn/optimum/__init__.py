@@ -3,8 +3,9 @@
 from bayesnn.optimum.autopsy import Autopsy, run_autopsy
 from bayesnn.optimum.certificate import Certificate, certify
 from bayesnn.optimum.conjectures import Conjecture, judge_conjectures
+from bayesnn.optimum.descent import Descent, scipy_descent
 from bayesnn.optimum.find import Optimum, find_optimum
-from bayesnn.optimum.levenberg_marquardt import Descent, levenberg_marquardt
+from bayesnn.optimum.levenberg_marquardt import levenberg_marquardt
 from bayesnn.optimum.linearized_iteration import LinearizedPath, iterate_linearized, map_jacobian
 from bayesnn.optimum.status import OptimumError, Status
 
@@ -24,4 +25,5 @@ __all__ = [
     "levenberg_marquardt",
     "map_jacobian",
     "run_autopsy",
+    "scipy_descent",
 ]

@@ -6,8 +6,10 @@ import numpy as np
 from scipy.linalg import eigh
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.factor import factor_gram, factor_rows
+from bayesnn.factor import PrecisionFactor, factor_gram, factor_rows
+from bayesnn.optimum.levenberg_marquardt import levenberg_marquardt
 from bayesnn.posterior import Posterior
+from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
 
 # A mean off by a thousandth of a posterior standard deviation changes nothing that is reported. Where the residuals are
@@ -16,6 +18,10 @@ from bayesnn.threads import on_one_blas_thread
 DECREMENT_LIMIT = 1e-3
 # Nats that one more Newton step may still gain; the step's own prediction is decrement**2 / 2.
 STEP_CHANGE_LIMIT = 1e-5
+# Searches started this far away, in posterior sds, must come back this near: else the Gaussian's own width holds
+# another optimum, or the point was none.
+PERTURBATION, PERTURBATIONS, RETURN_LIMIT = 0.5, 3, 1e-2
+LEAST_NOISE_RATIO = 1e-6
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,9 @@ class Certificate:
         singular.
     newton_step_change : float
         Nats the log density gains by one more full Newton step, evaluated, not predicted.
+    return_distance : float or None
+        Posterior standard deviations between the point and where searches end that start half a standard deviation
+        away from it, the largest of three; None where that was not tried.
     is_optimum : bool
         Whether all checks pass.
     reasons : tuple of str
@@ -60,13 +69,14 @@ class Certificate:
     n_weights: int
     ggn_hessian_gap: float
     newton_step_change: float
+    return_distance: float | None
     is_optimum: bool
     reasons: tuple[str, ...]
 
 
 @on_one_blas_thread
 @np.errstate(over="ignore", invalid="ignore")
-def certify(posterior: Posterior, weights: ArrayLike) -> Certificate:
+def certify(posterior: Posterior, weights: ArrayLike, *, perturb: bool = False) -> Certificate:
     """Measure whether a point is a local maximum of the log density.
 
     Parameters
@@ -75,6 +85,8 @@ def certify(posterior: Posterior, weights: ArrayLike) -> Certificate:
         The target.
     weights : array_like (k,)
         The point.
+    perturb : bool
+        Whether to start searches half a posterior standard deviation away, too, and see whether they return.
 
     Returns
     -------
@@ -110,7 +122,8 @@ def certify(posterior: Posterior, weights: ArrayLike) -> Certificate:
         decrement = float(np.sqrt(np.sum(along**2 / eigenvalues)))
         step_change = float(posterior.log_density(w + directions @ (along / eigenvalues)) - value)
     positive = factor is not None or bool(resolvable)
-    limit = max(DECREMENT_LIMIT * min(1.0, _noise_ratio(posterior, w, rank)), _rounding(posterior))
+    noise_ratio = min(1.0, _noise_ratio(posterior, w, rank))
+    limit = max(DECREMENT_LIMIT * noise_ratio, _rounding(posterior))
     checks = [
         (positive, f"smallest Hessian eigenvalue {eigenvalues[0]:.3g}", "above 0"),
         (
@@ -124,6 +137,10 @@ def certify(posterior: Posterior, weights: ArrayLike) -> Certificate:
             f"at most {STEP_CHANGE_LIMIT:g}",
         ),
     ]
+    returned = _return_distance(posterior, w, factor, noise_ratio) if perturb and factor is not None else None
+    if returned is not None:
+        found = f"perturbed by {PERTURBATION:g} posterior sd, searches end {returned:.2g} sd away"
+        checks.append((returned <= RETURN_LIMIT, found, f"at most {RETURN_LIMIT:g}"))
     if not np.any(posterior.prior_precision):
         checks.append((rank == posterior.n_weights, f"rank of B {rank}", f"{posterior.n_weights} (flat prior)"))
     failed = [f"{found}, wants {wants}" for passed, found, wants in checks if not passed]
@@ -137,6 +154,7 @@ def certify(posterior: Posterior, weights: ArrayLike) -> Certificate:
         n_weights=posterior.n_weights,
         ggn_hessian_gap=_gap(ggn, hessian),
         newton_step_change=step_change,
+        return_distance=returned,
         is_optimum=not failed,
         reasons=tuple(failed) if failed else tuple(f"{found} ({wants})" for _, found, wants in checks),
     )
@@ -153,6 +171,7 @@ def _nonfinite(posterior: Posterior) -> Certificate:
         n_weights=posterior.n_weights,
         ggn_hessian_gap=np.nan,
         newton_step_change=np.inf,
+        return_distance=None,
         is_optimum=False,
         reasons=("log density, gradient or curvature is not finite",),
     )
@@ -166,6 +185,22 @@ def _rank_of_data(posterior: Posterior, weights: FloatArray) -> tuple[int, int]:
         return factor.rank, factor.rank
     informed = np.linalg.svd(factor.upper / np.sqrt(precision), compute_uv=False)
     return factor.rank, int((informed > 1.0).sum())
+
+
+def _return_distance(
+    posterior: Posterior, weights: FloatArray, factor: PrecisionFactor, noise_ratio: float
+) -> float | None:
+    """Largest distance, in posterior sds, at which searches end that start in fixed directions around the point."""
+    if noise_ratio < LEAST_NOISE_RATIO:
+        return None  # the fit is perfect to rounding: half a sd of it is no number to move by
+    rng = generator(0, "perturb and return")
+    directions = rng.standard_normal((PERTURBATIONS, posterior.n_weights))
+    directions *= PERTURBATION * noise_ratio / np.linalg.norm(directions, axis=1, keepdims=True)
+    ends = [
+        levenberg_marquardt(posterior, weights + move, max_steps=200, tolerance=1e-6 * noise_ratio).weights
+        for move in factor.color(directions)
+    ]
+    return float(max(np.linalg.norm(factor.whiten(end - weights)) for end in ends)) / noise_ratio
 
 
 def _noise_ratio(posterior: Posterior, weights: FloatArray, rank: int) -> float:

@@ -11,13 +11,15 @@ from bayesnn.errors import ArgumentError
 from bayesnn.factor import factor_gram
 from bayesnn.models import nearest_image
 from bayesnn.optimum.certificate import Certificate, certify
-from bayesnn.optimum.levenberg_marquardt import Descent, levenberg_marquardt
+from bayesnn.optimum.descent import SCIPY_METHODS, Descent, scipy_descent
+from bayesnn.optimum.levenberg_marquardt import levenberg_marquardt
 from bayesnn.optimum.status import OptimumError, Status
 from bayesnn.posterior import Posterior
 from bayesnn.progress import progress_bar
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
 
+METHODS = ("levenberg-marquardt", *SCIPY_METHODS)
 # Two runs found the same optimum if their weights, after alignment, agree to this many posterior sds per weight.
 SAME_OPTIMUM_SD = 1e-2
 # Full Newton steps after the damped ones: they converge quadratically where the GGN converges linearly.
@@ -82,8 +84,9 @@ def find_optimum(
     ----------
     posterior : Posterior
         The target.
-    method : {"levenberg-marquardt"}
-        See :func:`bayesnn.optimum.levenberg_marquardt`.
+    method : {"levenberg-marquardt", "newton-cg", "l-bfgs"}
+        :func:`bayesnn.optimum.levenberg_marquardt`, or SciPy's minimisers (:func:`bayesnn.optimum.scipy_descent`):
+        L-BFGS where `k` is too large to form a matrix. All end with full Newton steps.
     start : array_like (k,), optional
         First start. The model draws the others, or all.
     n_starts : int
@@ -121,7 +124,7 @@ def find_optimum(
     >>> best.status.value, best.certificate.rank
     ('converged', 7)
     """
-    one_of("method", method, ("levenberg-marquardt",))
+    one_of("method", method, METHODS)
     n_starts = integer_at_least("n_starts", n_starts, 1)
     max_steps = integer_at_least("max_steps", max_steps, 1)
     tolerance = positive_number("tolerance", tolerance)
@@ -131,13 +134,14 @@ def find_optimum(
     with progress_bar("optimum", n_starts, progress) as tick:
         try:
             for point in starts:
-                descents.append(_polish(posterior, levenberg_marquardt(posterior, point, max_steps, tolerance)))
+                descents.append(_polish(posterior, _descend(posterior, point, method, max_steps, tolerance)))
                 tick(log_density=max(d.log_density for d in descents))
         except KeyboardInterrupt:
             if not descents:
                 raise
             interrupted = True
-    optima = [_certified(posterior, group) for group in _distinct(posterior, descents)]
+    groups = _distinct(posterior, descents)
+    optima = [_certified(posterior, group, perturb=group is groups[0]) for group in groups]
     best = replace(optima[0], others=tuple(optima[1:]), interrupted=interrupted)
     if throw and best.status is not Status.converged:
         raise OptimumError(best.status, best.certificate.reasons)
@@ -153,6 +157,12 @@ def _starts(posterior: Posterior, start: ArrayLike | None, n_starts: int, seed: 
             raise ArgumentError("start", f"shape {given[0].shape}", wants)
     drawn = [posterior.model.initial_weights(generator(seed, "optimum start", i)) for i in range(n_starts - len(given))]
     return given + drawn
+
+
+def _descend(posterior: Posterior, start: FloatArray, method: str, max_steps: int, tolerance: float) -> Descent:
+    if method == "levenberg-marquardt":
+        return levenberg_marquardt(posterior, start, max_steps, tolerance)
+    return scipy_descent(posterior, start, method, max_steps, tolerance)
 
 
 def _polish(posterior: Posterior, descent: Descent) -> Descent:
@@ -210,9 +220,9 @@ def _distinct(posterior: Posterior, descents: Sequence[Descent]) -> list[list[De
     return [[descents[i] for i in sorted(group)] for group in groups]
 
 
-def _certified(posterior: Posterior, group: Sequence[Descent]) -> Optimum:
+def _certified(posterior: Posterior, group: Sequence[Descent], perturb: bool) -> Optimum:
     found = group[0]
-    certificate = certify(posterior, found.weights)
+    certificate = certify(posterior, found.weights, perturb=perturb)
     status = found.status
     if certificate.is_optimum and status is Status.stalled:
         status = Status.converged  # nothing improves because the point is the optimum, to rounding

@@ -8,6 +8,7 @@ import numpy as np
 
 from bayesnn.arrays import FloatArray
 from bayesnn.factor import PrecisionFactor, factor_gram, factor_rows
+from bayesnn.optimum.descent import Descent
 from bayesnn.optimum.status import Status
 from bayesnn.posterior import Linearization, Posterior
 
@@ -19,31 +20,6 @@ LARGEST_DAMPING = 1e16
 LEAST_GAIN = 1e-4
 # Posterior standard deviations from the mode, by the GGN, within which the exact Hessian takes over.
 NEWTON_WITHIN = 1.0
-
-
-@dataclass(frozen=True)
-class Descent:
-    """Where one run of an optimiser ended.
-
-    Parameters
-    ----------
-    weights : ndarray (k,)
-        The last point.
-    log_density : float
-        There.
-    newton_decrement : float
-        There, posterior standard deviations, in the metric of the curvature last in use.
-    status : Status
-        How the run ended.
-    n_steps : int
-        Accepted and rejected steps together.
-    """
-
-    weights: FloatArray
-    log_density: float
-    newton_decrement: float
-    status: Status
-    n_steps: int
 
 
 @np.errstate(over="ignore", invalid="ignore")
