@@ -18,6 +18,8 @@ from bayesnn.arrays import FloatArray
 # Cholesky of A'A loses twice the digits QR of A loses (Golub & Van Loan, 4th ed., 5.3.8). Below this
 # reciprocal condition of R (columns scaled to unit length) fewer than half the digits would be left.
 CHOLESKY_RCOND_FLOOR = 1e-5
+# Units of inputs may differ by twenty digits; a column that is shorter yet than the longest informs nothing.
+SHORTEST_COLUMN = 1e-20
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def factor_gram(gram: FloatArray) -> PrecisionFactor | None:
         :func:`factor_rows` on the rows themselves then. Nothing is ever added to the diagonal.
     """
     diagonal = np.diag(gram)
-    if not np.all(diagonal > 0) or not np.isfinite(gram).all():
+    if not np.isfinite(gram).all() or not np.all(diagonal > SHORTEST_COLUMN**2 * diagonal.max()):
         return None
     scale = np.sqrt(diagonal)
     # Unit columns first (van der Sluis 1969): inputs in odd units are not ill-conditioned.
@@ -134,7 +136,7 @@ def factor_rows(blocks: Iterable[FloatArray], size: int) -> PrecisionFactor:
     -------
     PrecisionFactor
         With `rank` the number of singular values of the column-scaled rows above
-        ``max(rows, k) * eps`` times the largest.
+        ``max(rows, k) * eps`` times the largest; columns shorter than 1e-20 of the longest count as zero.
     """
     upper = np.zeros((0, size))
     n_rows = 0
@@ -145,6 +147,7 @@ def factor_rows(blocks: Iterable[FloatArray], size: int) -> PrecisionFactor:
     if upper.shape[0] < size:
         upper = np.vstack([upper, np.zeros((size - upper.shape[0], size))])
     lengths = np.linalg.norm(upper, axis=0)
-    singular = svdvals(upper / np.where(lengths > 0, lengths, 1.0))
+    heard = lengths > SHORTEST_COLUMN * lengths.max()
+    singular = svdvals(np.where(heard, upper / np.where(heard, lengths, 1.0), 0.0))
     threshold = max(n_rows, size) * np.finfo(float).eps * singular[0]
     return PrecisionFactor(_positive_diagonal(upper), rank=int((singular > threshold).sum()), method="qr")

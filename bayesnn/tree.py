@@ -57,6 +57,12 @@ def weight_matrix(group: xr.Dataset, blocks: Sequence[WeightBlock]) -> FloatArra
     return np.concatenate(parts, axis=-1)
 
 
+def input_variable(x: FloatArray) -> Variable:
+    """Name the dimensions of inputs: rows, then ``input``, then further ones numbered."""
+    further = ("input", *(f"input{axis}" for axis in range(1, x.ndim - 1)))
+    return (("obs", *further[: x.ndim - 1]), x)
+
+
 def laplace_groups(laplace: Laplace, seed: int) -> dict[str, xr.Dataset]:
     """Make the groups ``laplace``, ``laplace_posterior`` and ``laplace_stats`` of a Gaussian posterior.
 

@@ -11,7 +11,7 @@ from bayesnn.laplace import Laplace
 from bayesnn.posterior import Gaussian
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
-from bayesnn.tree import group_of, settings_of, weight_matrix
+from bayesnn.tree import group_of, input_variable, settings_of, weight_matrix
 
 PREDICTIVES = ("plug-in optimum", "linearized Laplace", "sampled")
 
@@ -79,7 +79,7 @@ def add_predictions(tree: xr.DataTree, laplace: Laplace, x: ArrayLike, y: ArrayL
         "laplace_predictions": xr.Dataset(
             {"mean": (("obs", "output"), linearized.mean), "sd": (("obs", "output"), linearized.sd)}
         ),
-        "predictions_constant_data": xr.Dataset({"x": (("obs", "input"), inputs)}),
+        "predictions_constant_data": xr.Dataset({"x": input_variable(inputs)}),
     }
     scores = None
     if targets is not None:

@@ -13,6 +13,9 @@ from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.progress import progress_bar
 from bayesnn.threads import on_one_blas_thread
 
+# Noise below this share of the targets' size is the rounding of the outputs.
+ROUNDING = 1e-13
+
 
 @dataclass(frozen=True)
 class EvidenceRound:
@@ -153,6 +156,9 @@ def maximize_evidence(
             new_sigma, new_precision = _fixed_point(residuals, weights, gamma)
             if not (np.isfinite(new_sigma) and np.isfinite(new_precision) and min(new_sigma, new_precision) > 0):
                 status = Status.diverged
+                break
+            if new_sigma <= ROUNDING * float(np.sqrt((posterior.y**2).mean())):
+                status = Status.diverged  # a perfect fit: what is left is rounding, and no noise to be found
                 break
             change = max(abs(np.log(new_sigma / sigma)), abs(np.log(new_precision / precision)))
             if change <= tolerance:

@@ -178,6 +178,7 @@ class Laplace:
 
 
 @on_one_blas_thread
+@np.errstate(over="ignore", invalid="ignore")
 def fit_laplace(
     posterior: Posterior,
     optimum: Optimum | ArrayLike,
@@ -222,6 +223,8 @@ def fit_laplace(
     point = optimum.weights if isinstance(optimum, Optimum) else optimum
     mean = posterior.check_weights(finite_array("optimum", point, (1,), f"shape ({posterior.n_weights},)"), batch=False)
     certificate = certify(posterior, mean)
+    if not np.isfinite(certificate.gradient_norm):
+        raise ArgumentError("optimum", "a point where log density or curvature is not finite", "an optimum")
     mean.flags.writeable = False
     factor = posterior.factor_ggn(mean) if curvature == "ggn" else factor_gram(posterior.hessian(mean))
     if factor is None:

@@ -1,12 +1,13 @@
 """Any function of weights and inputs as a model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import numpy as np
 from scipy.differentiate import jacobian as adaptive_jacobian
 
 from bayesnn.arrays import AnyArray, ArrayLike, FloatArray
-from bayesnn.checks import describe, finite_array
+from bayesnn.checks import describe, finite_array, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.models.model import Pullback, WeightBlock
 
@@ -69,13 +70,12 @@ class FunctionModel:
             raise ArgumentError("function", describe(function), "a function of weights and inputs")
         if jacobian is not None and not callable(jacobian):
             raise ArgumentError("jacobian", describe(jacobian), "a function of weights and inputs, or None")
-        if isinstance(weight_names, str) or not weight_names or len(set(weight_names)) < len(weight_names):
-            raise ArgumentError("weight_names", describe(weight_names), "a sequence of different names")
+        names = _checked_names(weight_names)
         self.function = function
         self.user_jacobian = jacobian
-        self.weight_names: tuple[str, ...] = tuple(weight_names)
-        self.weight_blocks: tuple[WeightBlock, ...] = tuple(WeightBlock(name, (), (), 0) for name in weight_names)
-        self.n_outputs = n_outputs
+        self.weight_names: tuple[str, ...] = names
+        self.weight_blocks: tuple[WeightBlock, ...] = tuple(WeightBlock(name, (), (), 0) for name in names)
+        self.n_outputs = integer_at_least("n_outputs", n_outputs, 1)
         self.start = None if start is None else self._checked_start(start)
         self._jacobian_checked = jacobian is None
 
@@ -124,11 +124,15 @@ class FunctionModel:
             self._check_jacobian(weights, x)
         return self._call_jacobian(self.user_jacobian, weights, x)
 
+    def linearize(self, weights: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return outputs (n, out) and a copy of `B` (n, out, k) at `weights` (k,)."""
+        return self.predict(weights, x), self.jacobian(weights, x).copy()
+
     def hessian_product(
         self, weights: FloatArray, x: FloatArray, cotangent: FloatArray, directions: FloatArray
     ) -> FloatArray:
         """Second-order term times `directions` (m, k), by central differences of the Jacobian."""
-        sizes = np.where(weights != 0, np.abs(weights), SIZE_OF_ZERO)
+        sizes = self._scales(weights, x)
         hessian = np.empty((self.n_weights, self.n_weights))
         for i, step in enumerate(SECOND_STEP * sizes):
             move = np.zeros(self.n_weights)
@@ -136,6 +140,17 @@ class FunctionModel:
             ahead, behind = self.jacobian(weights + move, x), self.jacobian(weights - move, x)
             hessian[i] = np.tensordot(cotangent, ahead - behind, axes=2) / (2.0 * step)
         return directions @ (0.5 * (hessian + hessian.T))
+
+    def _scales(self, weights: FloatArray, x: FloatArray) -> FloatArray:
+        """Change of each weight (k,) that changes the outputs by their own size: its natural scale here."""
+        columns = np.linalg.norm(self.jacobian(weights, x), axis=(0, 1))
+        outputs = float(np.linalg.norm(self.predict(weights, x)))
+        usual = np.maximum(np.abs(weights), SIZE_OF_ZERO)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            natural = outputs / columns
+        known = np.isfinite(natural) & (natural > 0)
+        # No further than the weight itself, where it has a size: a flat direction has no scale of its own.
+        return np.where(known, np.minimum(natural, 1e2 * usual), usual)
 
     def _call(self, weights: FloatArray, x: FloatArray) -> FloatArray:
         outputs = np.asarray(self.function(weights, x))
@@ -149,14 +164,13 @@ class FunctionModel:
         return outputs.astype(np.float64)
 
     def _call_jacobian(self, jacobian: UserFunction, weights: FloatArray, x: FloatArray) -> FloatArray:
-        matrix = np.asarray(jacobian(weights, x), dtype=np.float64)
+        matrix = np.asarray(jacobian(weights, x))
         shape = (x.shape[0], self.n_outputs, self.n_weights)
-        if matrix.shape == (shape[0], shape[2]) and self.n_outputs == 1:
-            return matrix[:, None, :]
-        if matrix.shape != shape:
+        if matrix.dtype.kind not in "iuf" or matrix.shape not in (shape, (shape[0], shape[2])[: 3 - self.n_outputs]):
             wants = shape if self.n_outputs > 1 else (shape[0], shape[2])
-            raise ArgumentError("jacobian", f"a result of shape {matrix.shape}", f"shape {wants}")
-        return matrix
+            got = f"a result of shape {matrix.shape} and type {matrix.dtype}"
+            raise ArgumentError("jacobian", got, f"real numbers of shape {wants}")
+        return matrix.astype(np.float64).reshape(shape)
 
     def _differences(self, weights: FloatArray, x: FloatArray) -> FloatArray:
         def stacked(points: FloatArray) -> FloatArray:
@@ -164,12 +178,20 @@ class FunctionModel:
             outputs = np.stack([self._call(flat[:, i], x).ravel() for i in range(flat.shape[1])], axis=-1)
             return outputs.reshape(-1, *points.shape[1:])
 
-        first = FIRST_STEP * np.where(weights != 0, np.abs(weights), SIZE_OF_ZERO)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            found = adaptive_jacobian(
-                stacked, weights, initial_step=first, tolerances={"rtol": 1e-13, "atol": 0.0}, maxiter=8
-            )
-        return found.df.reshape(x.shape[0], self.n_outputs, self.n_weights)
+        def at(first: FloatArray) -> tuple[FloatArray, FloatArray]:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                found = adaptive_jacobian(
+                    stacked, weights, initial_step=first, tolerances={"rtol": 1e-13, "atol": 0.0}, maxiter=8
+                )
+            return np.asarray(found.df), np.nan_to_num(np.linalg.norm(found.error, axis=0), nan=np.inf)
+
+        sizes = np.where(weights != 0, np.abs(weights), SIZE_OF_ZERO)
+        columns, errors = at(FIRST_STEP * sizes)
+        if np.any(sizes < SIZE_OF_ZERO):
+            # A small weight may be small by its units or by chance: the step that is sized to it, or the other.
+            others, other_errors = at(FIRST_STEP * np.maximum(sizes, SIZE_OF_ZERO))
+            columns = np.where(other_errors < errors, others, columns)
+        return columns.reshape(x.shape[0], self.n_outputs, self.n_weights)
 
     def _check_jacobian(self, weights: FloatArray, x: FloatArray) -> None:
         assert self.user_jacobian is not None  # else there is nothing to check
@@ -194,3 +216,15 @@ class FunctionModel:
         if array.shape != (self.n_weights,):
             raise ArgumentError("start", f"shape {array.shape}", wants)
         return array
+
+
+def _checked_names(weight_names: object) -> tuple[str, ...]:
+    """Return the names as a tuple, or raise ArgumentError."""
+    wants, got = "a sequence of different names", describe(weight_names)
+    if isinstance(weight_names, str) or not isinstance(weight_names, Iterable):
+        raise ArgumentError("weight_names", got, wants)
+    given = list(cast("Iterable[object]", weight_names))
+    names = [str(name) for name in given if isinstance(name, str) and name]
+    if not names or len(names) < len(given) or len(set(names)) < len(given):
+        raise ArgumentError("weight_names", got, wants)
+    return tuple(names)

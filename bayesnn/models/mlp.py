@@ -225,6 +225,23 @@ class MLP:
         -------
         ndarray (n, out_features, k)
         """
+        return self.linearize(weights, x)[1]
+
+    def linearize(self, weights: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Compute the outputs and `B` in one sweep.
+
+        Parameters
+        ----------
+        weights : ndarray (k,)
+            Where to linearize.
+        x : ndarray (n, in_features)
+            Inputs.
+
+        Returns
+        -------
+        outputs : ndarray (n, out_features)
+        jacobian : ndarray (n, out_features, k)
+        """
         layers = self._layers(self._batch(weights))
         trace = self._trace(layers, np.ascontiguousarray(x.T))
         jacobian = np.empty((x.shape[0], self.out_features, self.n_weights))
@@ -239,7 +256,7 @@ class MLP:
                 np.multiply(inputs[:, :, None], rows[:, None, :], out=target)
                 if self.bias:
                     jacobian[:, output, self._slices[2 * layer + 1]] = rows
-        return jacobian
+        return trace.outputs[0].T, jacobian
 
     def hessian_product(
         self, weights: FloatArray, x: FloatArray, cotangent: FloatArray, directions: FloatArray

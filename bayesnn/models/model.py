@@ -101,6 +101,10 @@ class Model(Protocol):
         """`B` (n, out, k) at `weights` (k,)."""
         ...
 
+    def linearize(self, weights: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return outputs (n, out) and `B` (n, out, k) at `weights` (k,), in one sweep; `B` is the caller's own."""
+        ...
+
     def hessian_product(
         self, weights: FloatArray, x: FloatArray, cotangent: FloatArray, directions: FloatArray
     ) -> FloatArray:

@@ -224,8 +224,11 @@ def _certified(posterior: Posterior, group: Sequence[Descent], perturb: bool) ->
     found = group[0]
     certificate = certify(posterior, found.weights, perturb=perturb)
     status = found.status
-    if certificate.is_optimum and status is Status.stalled:
-        status = Status.converged  # nothing improves because the point is the optimum, to rounding
+    if certificate.is_optimum and status in (Status.stalled, Status.max_steps):
+        status = Status.converged  # however the search ended, the point is an optimum
     elif not certificate.is_optimum and status is Status.converged:
         status = Status.saddle if certificate.negative_direction is not None else Status.stalled
+    free = certificate.rank < certificate.n_weights and not np.any(posterior.prior_precision)
+    if free and status in (Status.max_steps, Status.stalled):
+        status = Status.rank_deficient  # the search wandered, or rested, in a valley the data do not close
     return Optimum(found.weights, found.log_density, status, certificate, len(group), found.n_steps)

@@ -98,8 +98,9 @@ class Gaussian:
         return (y - outputs) / self._sigma**2
 
     def fisher_rows(self, outputs: FloatArray, jacobian: FloatArray) -> FloatArray:
-        """Rows (n * out, k) of ``B / sigma``."""
-        return (jacobian / self._sigma[..., None]).reshape(-1, jacobian.shape[-1])
+        """Rows (n * out, k) of ``B / sigma``, in the place of `jacobian`: a copy would cost as much as the rest."""
+        np.divide(jacobian, self._sigma[..., None], out=jacobian)
+        return jacobian.reshape(-1, jacobian.shape[-1])
 
     def scaled_residual(self, outputs: FloatArray, y: FloatArray) -> FloatArray:
         """Return ``(y - f) / sigma`` (..., n, out)."""

@@ -35,8 +35,9 @@ class Likelihood(Protocol):
     def fisher_rows(self, outputs: FloatArray, jacobian: FloatArray) -> FloatArray:
         r"""Rows (m, k) of :math:`\Lambda^{1/2} B`, `Lambda` the Fisher information of the outputs.
 
-        Every likelihood here has its Fisher information equal to its observed information, so the Hessian of the
-        negative log likelihood is these rows' Gram matrix plus the curvature of the network itself.
+        They may take the place of `jacobian`. Every likelihood here has its Fisher information equal to its
+        observed information, so the Hessian of the negative log likelihood is these rows' Gram matrix plus the
+        curvature of the network itself.
         """
         ...
 

@@ -184,7 +184,7 @@ class Posterior:
         gradient = -self.prior_precision * w
         ggn = np.diag(self.prior_precision)
         for rows, likelihood in self._jacobian_blocks():
-            outputs, jacobian = self.model.predict(w, self.x[rows]), self.model.jacobian(w, self.x[rows])
+            outputs, jacobian = self.model.linearize(w, self.x[rows])
             value += float(likelihood.log_density(outputs, self.y[rows]).sum())
             residual = likelihood.gradient(outputs, self.y[rows])
             gradient = gradient + residual.ravel() @ jacobian.reshape(-1, self.n_weights)
@@ -235,7 +235,7 @@ class Posterior:
         r"""Row blocks of :math:`\Lambda^{1/2} B` at weights (k,)."""
         w = self.check_weights(weights, batch=False)
         for rows, likelihood in self._jacobian_blocks():
-            outputs, jacobian = self.model.predict(w, self.x[rows]), self.model.jacobian(w, self.x[rows])
+            outputs, jacobian = self.model.linearize(w, self.x[rows])
             yield likelihood.fisher_rows(outputs, jacobian)
 
     def scaled_rows(self, weights: ArrayLike) -> Iterator[FloatArray]:

@@ -9,7 +9,7 @@ from bayesnn.arrays import IntArray, spread_indices
 from bayesnn.laplace import Laplace
 from bayesnn.sampling.chains import Chains
 from bayesnn.seeds import generator
-from bayesnn.tree import TREE_NAME, laplace_groups, settings_attribute, weight_variables
+from bayesnn.tree import TREE_NAME, input_variable, laplace_groups, settings_attribute, weight_variables
 
 # Training rows at which function values of every draw are kept, for R-hat and ESS in function space.
 MONITORED_ROWS = 64
@@ -56,7 +56,7 @@ def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed
             coords=sampled,
         ),
         "observed_data": xr.Dataset({"y": (("obs", "output"), posterior.y)}),
-        "constant_data": xr.Dataset({"x": (("obs", "input"), posterior.x)}),
+        "constant_data": xr.Dataset({"x": input_variable(posterior.x)}),
     }
     stores_log_likelihood = num_chains * n_draws * posterior.n_rows <= LARGEST_LOG_LIKELIHOOD
     if stores_log_likelihood:

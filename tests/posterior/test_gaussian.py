@@ -43,7 +43,7 @@ def test_gradient_is_the_derivative_of_the_log_density(sigma, outputs, y):
 @SIGMAS
 def test_fisher_rows_are_the_jacobian_over_sigma(sigma, y, rng):
     jacobian = rng.standard_normal((N, OUT, 4))
-    rows = Gaussian(sigma).fisher_rows(y, jacobian)
+    rows = Gaussian(sigma).fisher_rows(y, jacobian.copy())  # which it may overwrite
     expected = [jacobian[i, o] / rows_of(sigma)[i, o] for i in range(N) for o in range(OUT)]
     assert np.allclose(rows, expected, rtol=1e-14, atol=0)
 
