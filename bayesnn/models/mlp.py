@@ -1,11 +1,6 @@
-"""Multilayer perceptrons with analytic first and second derivatives.
-
-Inside, arrays are feature-major, (chains, width, n): the long axis is contiguous, the activation runs over
-it in one sweep, and each layer is one batched matrix product (measured 1.9 times the row-major form).
-"""
+"""Multilayer perceptrons with analytic first and second derivatives."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,42 +8,12 @@ from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe, finite_array, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.models.activations import Activation, activation_named
+from bayesnn.models.layers import Layer, Trace, run_forward, weight_gradient
 from bayesnn.models.model import Pullback, WeightBlock, block_slices
+from bayesnn.models.second_order import hessian_products, one_layer_hessian
 
 # Elements of the widest layer held at a time: 2**20 doubles are 8 MiB an array.
 ELEMENTS_AT_A_TIME = 2**20
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """One layer's weights for a batch of chains: `weight` (c, in, out), `bias` (c, out, 1) or None."""
-
-    weight: FloatArray
-    bias: FloatArray | None
-
-    def forward(self, inputs: FloatArray) -> FloatArray:
-        """Affine map of `inputs` (c, in, n) or (in, n) to (c, out, n)."""
-        chains, fan_in, fan_out = self.weight.shape
-        transposed = self.weight.transpose(0, 2, 1)
-        if inputs.ndim == 2:  # all chains see the same inputs: one large product instead of c small ones
-            result = (transposed.reshape(chains * fan_out, fan_in) @ inputs).reshape(chains, fan_out, -1)
-        else:
-            result = transposed @ inputs
-        if self.bias is not None:
-            result += self.bias
-        return result
-
-
-@dataclass(frozen=True)
-class _Trace:
-    """What the forward pass leaves for derivatives: inputs of each layer, and sums before activation."""
-
-    inputs: list[FloatArray]
-    sums: list[FloatArray]
-
-    @property
-    def outputs(self) -> FloatArray:
-        return self.sums[-1]
 
 
 class MLP:
@@ -173,12 +138,11 @@ class MLP:
         ndarray (..., n, out_features)
         """
         batch = self._batch(weights)
-        columns = np.ascontiguousarray(x.T)
         outputs = np.empty((batch.shape[0], x.shape[0], self.out_features))
         step = max(1, ELEMENTS_AT_A_TIME // (x.shape[0] * max(self.widths)))
         for start in range(0, batch.shape[0], step):
             chains = slice(start, start + step)
-            outputs[chains] = self._trace(self._layers(batch[chains]), columns).outputs.transpose(0, 2, 1)
+            outputs[chains] = self._trace(batch[chains], x).outputs.transpose(0, 2, 1)
         return outputs.reshape(*weights.shape[:-1], *outputs.shape[1:])
 
     def vjp(self, weights: FloatArray, x: FloatArray) -> tuple[FloatArray, Pullback]:
@@ -198,15 +162,14 @@ class MLP:
             Maps cotangents (..., n, out_features) to ``B.T @ c`` (..., k).
         """
         batch = self._batch(weights)
-        layers = self._layers(batch)
-        trace = self._trace(layers, np.ascontiguousarray(x.T))
+        trace = self._trace(batch, x)
         outputs = trace.outputs.transpose(0, 2, 1)
 
         def pullback(cotangent: FloatArray) -> FloatArray:
             delta = cotangent.reshape(batch.shape[0], *cotangent.shape[-2:]).transpose(0, 2, 1)
             gradient = np.empty_like(batch)
-            for layer, delta_here in self._deltas(layers, trace, delta):
-                self._put(gradient, layer, self._outer(trace.inputs[layer], delta_here), delta_here)
+            for layer, delta_here in trace.deltas(delta):
+                self._put(gradient, layer, weight_gradient(trace.inputs[layer], delta_here), delta_here)
             return gradient.reshape(weights.shape)
 
         return outputs.reshape(*weights.shape[:-1], *outputs.shape[1:]), pullback
@@ -242,13 +205,12 @@ class MLP:
         outputs : ndarray (n, out_features)
         jacobian : ndarray (n, out_features, k)
         """
-        layers = self._layers(self._batch(weights))
-        trace = self._trace(layers, np.ascontiguousarray(x.T))
+        trace = self._trace(self._batch(weights), x)
         jacobian = np.empty((x.shape[0], self.out_features, self.n_weights))
         for output in range(self.out_features):
             delta = np.zeros((1, self.out_features, x.shape[0]))
             delta[:, output] = 1.0
-            for layer, delta_here in self._deltas(layers, trace, delta):
+            for layer, delta_here in trace.deltas(delta):
                 rows = delta_here[0].T
                 inputs = trace.inputs[layer].reshape(-1, x.shape[0]).T
                 place = self._slices[layer * (2 if self.bias else 1)]
@@ -282,7 +244,7 @@ class MLP:
         ----------
         Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural Computation 6.
         """
-        layers = self._layers(self._batch(weights))
+        batch = self._batch(weights)
         if len(self.hidden) == 1:
             step = max(1, ELEMENTS_AT_A_TIME // (self.in_features * self.hidden[0]))
         else:
@@ -290,66 +252,14 @@ class MLP:
         result = np.zeros_like(directions)
         for start in range(0, x.shape[0], step):
             rows = slice(start, start + step)
+            trace = self._trace(batch, x[rows])
             if len(self.hidden) == 1:
-                result += directions @ self._one_layer_hessian_rows(layers, x[rows], cotangent[rows])
-            else:
-                result += self._hessian_product_rows(layers, x[rows], cotangent[rows], directions)
-        return result
-
-    def _one_layer_hessian_rows(self, layers: list[_Layer], x: FloatArray, cotangent: FloatArray) -> FloatArray:
-        """Return the whole second-order term of one hidden layer, where only weights of the same unit meet."""
-        trace = self._trace(layers, np.ascontiguousarray(x.T))
-        inputs = np.vstack([x.T, np.ones(len(x))]) if self.bias else np.ascontiguousarray(x.T)
-        sums, units = trace.sums[0][0], trace.inputs[1][0]
-        width, fan_in = self.hidden[0], self.in_features
-        bend = self.activation.bend(sums, units) * (layers[1].weight[0] @ cotangent.T)
-        within = (inputs * bend[:, None]) @ inputs.T  # (unit, in, in)
-        slope = self.activation.slope(sums, units)
-        across = (inputs * slope[:, None]) @ cotangent  # (unit, in, out)
-        incoming = np.arange(fan_in * width).reshape(fan_in, width)
-        if self.bias:
-            incoming = np.vstack([incoming, fan_in * width + np.arange(width)])
-        outgoing = incoming.size + np.arange(width * self.out_features).reshape(width, self.out_features)
-        hessian = np.zeros((self.n_weights, self.n_weights))
-        rows = incoming.T[:, :, None]
-        hessian[rows, incoming.T[:, None, :]] = within
-        hessian[rows, outgoing[:, None, :]] = across
-        hessian[outgoing[:, None, :], rows] = across
-        return hessian
-
-    def _hessian_product_rows(
-        self, layers: list[_Layer], x: FloatArray, cotangent: FloatArray, directions: FloatArray
-    ) -> FloatArray:
-        trace = self._trace(layers, np.ascontiguousarray(x.T))
-        moves = self._layers(directions)
-        tangents: list[FloatArray] = []  # derivative of each layer's inputs along the directions; inputs x stay
-        tangent: FloatArray | None = None
-        sum_tangents: list[FloatArray] = []
-        for layer, (here, move) in enumerate(zip(layers, moves, strict=True)):
-            change = move.forward(trace.inputs[layer])
-            if tangent is not None:
-                change += here.weight.transpose(0, 2, 1) @ tangent
-                tangents.append(tangent)
-            sum_tangents.append(change)
-            if layer < len(layers) - 1:
-                tangent = self._slope(trace, layer) * change
-        result = np.empty_like(directions)
-        delta = np.ascontiguousarray(cotangent.T)[None]
-        delta_tangent = np.zeros((directions.shape[0], *delta.shape[1:]))
-        for layer in reversed(range(len(layers))):
-            weight_part = self._outer(trace.inputs[layer], delta_tangent)
-            if layer:
-                weight_part += self._outer(tangents[layer - 1], delta)
-            self._put(result, layer, weight_part, delta_tangent)
-            if layer:
-                back = layers[layer].weight @ delta
-                below = layer - 1
-                bend = self.activation.bend(trace.sums[below], trace.inputs[layer])
-                delta_tangent = (
-                    self._slope(trace, below) * (layers[layer].weight @ delta_tangent + moves[layer].weight @ delta)
-                    + (bend * back) * sum_tangents[below]
-                )
-                delta = self._slope(trace, below) * back
+                result += directions @ one_layer_hessian(trace, x[rows], cotangent[rows])
+                continue
+            part = np.empty_like(directions)
+            for layer, weight_part, delta in hessian_products(trace, self._layers(directions), cotangent[rows]):
+                self._put(part, layer, weight_part, delta)
+            result += part
         return result
 
     def _batch(self, weights: FloatArray) -> FloatArray:
@@ -357,42 +267,17 @@ class MLP:
             raise ArgumentError("weights", f"shape {weights.shape}", f"last axis of {self.n_weights}")
         return weights.reshape(-1, self.n_weights)
 
-    def _layers(self, batch: FloatArray) -> list[_Layer]:
-        layers: list[_Layer] = []
+    def _layers(self, batch: FloatArray) -> list[Layer]:
+        layers: list[Layer] = []
         stride = 2 if self.bias else 1
         for index, (fan_in, fan_out) in enumerate(zip(self.widths[:-1], self.widths[1:], strict=True)):
             weight = batch[:, self._slices[stride * index]].reshape(-1, fan_in, fan_out)
             bias = batch[:, self._slices[stride * index + 1], None] if self.bias else None
-            layers.append(_Layer(weight, bias))
+            layers.append(Layer(weight, bias))
         return layers
 
-    def _trace(self, layers: list[_Layer], columns: FloatArray) -> _Trace:
-        inputs, sums = [columns], [layers[0].forward(columns)]
-        for layer in layers[1:]:
-            inputs.append(self.activation.value(sums[-1]))
-            sums.append(layer.forward(inputs[-1]))
-        return _Trace(inputs, sums)
-
-    def _slope(self, trace: _Trace, layer: int) -> FloatArray:
-        return self.activation.slope(trace.sums[layer], trace.inputs[layer + 1])
-
-    def _deltas(self, layers: list[_Layer], trace: _Trace, delta: FloatArray) -> list[tuple[int, FloatArray]]:
-        """Propagate `delta` (c, out, n) back; one (c, width, n) per layer, the last layer first."""
-        deltas = [(len(layers) - 1, delta)]
-        for layer in reversed(range(1, len(layers))):
-            delta = layers[layer].weight @ delta
-            delta *= self._slope(trace, layer - 1)
-            deltas.append((layer - 1, delta))
-        return deltas
-
-    @staticmethod
-    def _outer(inputs: FloatArray, delta: FloatArray) -> FloatArray:
-        """Sum over rows of input times delta: (c, in, out)."""
-        if inputs.ndim == 2 and delta.shape[0] > 1:
-            chains, width, rows = delta.shape
-            flat = delta.reshape(chains * width, rows) @ inputs.T
-            return flat.reshape(chains, width, -1).transpose(0, 2, 1)
-        return inputs @ delta.transpose(0, 2, 1)
+    def _trace(self, batch: FloatArray, x: FloatArray) -> Trace:
+        return run_forward(self._layers(batch), self.activation, np.ascontiguousarray(x.T))
 
     def _put(self, target: FloatArray, layer: int, weight_part: FloatArray, delta: FloatArray) -> None:
         """Write one layer's weight and bias derivatives into the flat `target` (c, k)."""
