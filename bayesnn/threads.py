@@ -1,7 +1,7 @@
 """BLAS threads held to one while many small matrices are factored.
 
 On matrices of a few hundred rows a second BLAS thread costs more than it gives, and where other processes want the
-cores it costs a great deal: Levenberg-Marquardt on 308 rows and 129 weights took 17 times as long with two threads.
+cores it costs a great deal: both threads wait for each other in busy loops.
 One thread also makes results independent of how many the machine has.
 """
 

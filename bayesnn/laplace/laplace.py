@@ -13,10 +13,10 @@ from bayesnn.factor import PrecisionFactor, factor_gram
 from bayesnn.models import log_symmetry_order
 from bayesnn.optimum import Certificate, Optimum, certify
 from bayesnn.posterior import Gaussian, Posterior
+from bayesnn.posterior.gaussian import LOG_2PI
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
 
-LOG_2PI = float(np.log(2.0 * np.pi))
 CURVATURES = ("ggn", "hessian")
 STRUCTURES = ("full",)
 

@@ -113,8 +113,9 @@ def iterate_linearized(
     rule : {"gauss-newton", "seed", "levenberg-marquardt"}
         Which.
     n_steps : int
-        Iterations at most: an undamped iteration that converges does so in far fewer than 100, and one that wanders may
-        fall into any local optimum in the end. Fewer where a cycle, a point of rest or divergence is certain before.
+        Iterations at most. An undamped iteration may wander for long and then fall into some local optimum (NIST MGH09
+        from its second start does, after 118), so what is reported can depend on this number. Fewer
+        where a cycle, a point of rest or divergence is certain before.
     relaxation : float
         Share of the way to go: :math:`W + \alpha (T(W) - W)`. Not for ``"levenberg-marquardt"``.
     ridge : float
