@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import cholesky, qr, solve_triangular, svdvals
-from scipy.linalg.lapack import dtrcon
+from scipy.linalg import qr, solve_triangular, svdvals
+from scipy.linalg.lapack import dpotrf, dpotrs, dtrcon, dtrtrs
 
 from bayesnn.arrays import FloatArray
 
@@ -80,12 +80,14 @@ class PrecisionFactor:
 
     def half_solve(self, gradients: FloatArray) -> FloatArray:
         """Solve ``R.T @ x = g`` for each row of `gradients` (..., k); |x| is the length of g in the metric."""
+        if gradients.ndim == 1:  # straight to LAPACK: searches do this a thousand times a second
+            return dtrtrs(self.upper, gradients, trans=1)[0]
         flat = gradients.reshape(-1, self.size)
         return solve_triangular(self.upper, flat.T, trans="T").T.reshape(gradients.shape)
 
     def solve(self, gradient: FloatArray) -> FloatArray:
         """Solve ``P @ x = g`` for `gradient` (k,)."""
-        return solve_triangular(self.upper, solve_triangular(self.upper, gradient, trans="T"))
+        return dpotrs(self.upper, gradient)[0]
 
 
 def _positive_diagonal(upper: FloatArray) -> FloatArray:
@@ -106,18 +108,14 @@ def factor_gram(gram: FloatArray) -> PrecisionFactor | None:
         None if `gram` is not positive definite or too ill-conditioned for Cholesky: use
         :func:`factor_rows` on the rows themselves then. Nothing is ever added to the diagonal.
     """
-    diagonal = np.diag(gram)
-    if not np.isfinite(gram).all() or not np.all(diagonal > SHORTEST_COLUMN**2 * diagonal.max()):
+    diagonal = gram.diagonal()
+    if not (diagonal > SHORTEST_COLUMN**2 * diagonal.max()).all():
         return None
     scale = np.sqrt(diagonal)
     # Unit columns first (van der Sluis 1969): inputs in odd units are not ill-conditioned.
-    equilibrated = gram / scale / scale[:, None]
-    try:
-        upper = cholesky(equilibrated)
-    except np.linalg.LinAlgError:
-        return None
-    rcond, _ = dtrcon(upper)
-    if rcond < CHOLESKY_RCOND_FLOOR:
+    upper, failed_at = dpotrf(gram / scale / scale[:, None], overwrite_a=True)
+    # LAPACK may pass over a NaN; it has then reached the diagonal.
+    if failed_at or not np.isfinite(upper.diagonal()).all() or dtrcon(upper)[0] < CHOLESKY_RCOND_FLOOR:
         return None
     return PrecisionFactor(upper * scale, rank=gram.shape[0], method="cholesky")
 

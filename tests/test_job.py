@@ -14,6 +14,7 @@ from bayesnn.config import OutputConfig, parse_config, read_config
 from bayesnn.diagnostics import Verdict
 from bayesnn.files import shipped
 from bayesnn.job import run_job
+from bayesnn.optimum.climb import Climb
 from bayesnn.tree import load_tree, settings_of
 
 GROUPS = {"posterior", "sample_stats", "log_likelihood", "observed_data", "laplace", "laplace_posterior", "agreement"}
@@ -200,17 +201,16 @@ class TestInterrupted:
         assert result.results_path.is_file()
 
     def test_an_interrupted_search_ends_the_job_without_files(self, tmp_path, monkeypatch):
-        from bayesnn.optimum import find
-
-        descend, made = find.levenberg_marquardt, []
+        climbed = Climb.advance
+        made = []
 
         def counted(*arguments):
             made.append(1)
-            if len(made) > 1:
+            if len(made) > 100:
                 raise KeyboardInterrupt
-            return descend(*arguments)
+            return climbed(*arguments)
 
-        monkeypatch.setattr(find, "levenberg_marquardt", counted)
+        monkeypatch.setattr(Climb, "advance", counted)
         with pytest.raises(KeyboardInterrupt):
             run_job(job("yacht", tmp_path / "out").in_short(), progress=False)
         assert not list((tmp_path / "out").iterdir())

@@ -125,8 +125,10 @@ class FunctionModel:
         return self._call_jacobian(self.user_jacobian, weights, x)
 
     def linearize(self, weights: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return outputs (n, out) and a copy of `B` (n, out, k) at `weights` (k,)."""
-        return self.predict(weights, x), self.jacobian(weights, x).copy()
+        """Return outputs (..., n, out) and a copy of `B` (..., n, out, k) at `weights` (..., k)."""
+        outputs = self.predict(weights, x)
+        jacobian = np.stack([self.jacobian(w, x) for w in weights.reshape(-1, self.n_weights)])
+        return outputs, jacobian.reshape(*outputs.shape, self.n_weights)
 
     def hessian_product(
         self, weights: FloatArray, x: FloatArray, cotangent: FloatArray, directions: FloatArray

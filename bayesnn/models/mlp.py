@@ -195,30 +195,36 @@ class MLP:
 
         Parameters
         ----------
-        weights : ndarray (k,)
-            Where to linearize.
+        weights : ndarray (..., k)
+            Where to linearize: one weight vector, or any batch of them.
         x : ndarray (n, in_features)
             Inputs.
 
         Returns
         -------
-        outputs : ndarray (n, out_features)
-        jacobian : ndarray (n, out_features, k)
+        outputs : ndarray (..., n, out_features)
+        jacobian : ndarray (..., n, out_features, k)
+            A view of memory laid out (..., k, n, out_features): filled, and multiplied, along the long axis.
         """
-        trace = self._trace(self._batch(weights), x)
-        jacobian = np.empty((x.shape[0], self.out_features, self.n_weights))
+        batch = self._batch(weights)
+        trace = self._trace(batch, x)
+        chains, n_rows = batch.shape[0], x.shape[0]
+        columns = np.empty((chains, self.n_weights, n_rows, self.out_features))
         for output in range(self.out_features):
-            delta = np.zeros((1, self.out_features, x.shape[0]))
+            delta = np.zeros((chains, self.out_features, n_rows))
             delta[:, output] = 1.0
             for layer, delta_here in trace.deltas(delta):
-                rows = delta_here[0].T
-                inputs = trace.inputs[layer].reshape(-1, x.shape[0]).T
+                inputs = trace.inputs[layer]
                 place = self._slices[layer * (2 if self.bias else 1)]
-                target = jacobian[:, output, place].reshape(*inputs.shape, rows.shape[1], copy=False)
-                np.multiply(inputs[:, :, None], rows[:, None, :], out=target)
+                shape = (chains, inputs.shape[-2], delta_here.shape[1], n_rows)
+                target = columns[:, place, :, output].reshape(shape, copy=False)
+                np.multiply(inputs[..., :, None, :], delta_here[:, None], out=target)
                 if self.bias:
-                    jacobian[:, output, self._slices[2 * layer + 1]] = rows
-        return trace.outputs[0].T, jacobian
+                    columns[:, self._slices[2 * layer + 1], :, output] = delta_here
+        outputs = trace.outputs.transpose(0, 2, 1)
+        jacobian = columns.transpose(0, 2, 3, 1)
+        leading = weights.shape[:-1]
+        return outputs.reshape(*leading, *outputs.shape[1:]), jacobian.reshape(*leading, *jacobian.shape[1:])
 
     def hessian_product(
         self, weights: FloatArray, x: FloatArray, cotangent: FloatArray, directions: FloatArray
@@ -254,7 +260,7 @@ class MLP:
             rows = slice(start, start + step)
             trace = self._trace(batch, x[rows])
             if len(self.hidden) == 1:
-                result += directions @ one_layer_hessian(trace, x[rows], cotangent[rows])
+                result += directions @ one_layer_hessian(trace, cotangent[rows])
                 continue
             part = np.empty_like(directions)
             for layer, weight_part, delta in hessian_products(trace, self._layers(directions), cotangent[rows]):

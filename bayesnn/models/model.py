@@ -102,7 +102,7 @@ class Model(Protocol):
         ...
 
     def linearize(self, weights: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return outputs (n, out) and `B` (n, out, k) at `weights` (k,), in one sweep; `B` is the caller's own."""
+        """Return outputs (..., n, out) and `B` (..., n, out, k) at `weights` (..., k); `B` is the caller's own."""
         ...
 
     def hessian_product(

@@ -6,15 +6,13 @@ from bayesnn.arrays import FloatArray
 from bayesnn.models.layers import Layer, Trace, weight_gradient
 
 
-def one_layer_hessian(trace: Trace, x: FloatArray, cotangent: FloatArray) -> FloatArray:
+def one_layer_hessian(trace: Trace, cotangent: FloatArray) -> FloatArray:
     """Return the whole second-order term (k, k) of one hidden layer, where only weights of the same unit meet.
 
     Parameters
     ----------
     trace : Trace
         Of one weight vector.
-    x : ndarray (n, in)
-        Inputs.
     cotangent : ndarray (n, out)
         Weights of the outputs.
 
@@ -23,11 +21,19 @@ def one_layer_hessian(trace: Trace, x: FloatArray, cotangent: FloatArray) -> Flo
     ndarray (k, k)
     """
     has_bias = trace.layers[0].bias is not None
-    inputs = np.vstack([x.T, np.ones(len(x))]) if has_bias else np.ascontiguousarray(x.T)
+    inputs = trace.inputs[0]
+    if has_bias:
+        inputs = np.vstack([inputs, np.ones(inputs.shape[1])])
     outgoing_weight = trace.layers[1].weight[0]
-    fan_in, width, n_outputs = int(x.shape[1]), int(outgoing_weight.shape[0]), int(outgoing_weight.shape[1])
-    within = (inputs * (trace.bend(0)[0] * (outgoing_weight @ cotangent.T))[:, None]) @ inputs.T  # (unit, in, in)
-    across = (inputs * trace.slope(0)[0][:, None]) @ cotangent  # (unit, in, out)
+    fan_in, width, n_outputs = len(trace.inputs[0]), len(outgoing_weight), int(cotangent.shape[1])
+    # Products of two inputs are the same for every unit: one matrix product serves them all.
+    upper, lower = np.triu_indices(len(inputs))
+    pairs = (trace.bend(0)[0] * (outgoing_weight @ cotangent.T)) @ (inputs[upper] * inputs[lower]).T
+    within = np.empty((width, len(inputs), len(inputs)))
+    within[:, upper, lower] = pairs
+    within[:, lower, upper] = pairs
+    slope = trace.slope(0)[0]
+    across = np.stack([(slope * column) @ inputs.T for column in cotangent.T], axis=-1)  # (unit, in, out)
     incoming = np.arange(fan_in * width).reshape(fan_in, width)
     if has_bias:
         incoming = np.vstack([incoming, fan_in * width + np.arange(width)])

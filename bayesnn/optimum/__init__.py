@@ -2,16 +2,18 @@
 
 from bayesnn.optimum.autopsy import Autopsy, run_autopsy
 from bayesnn.optimum.certificate import Certificate, certify
+from bayesnn.optimum.climb import Climb
 from bayesnn.optimum.conjectures import Conjecture, judge_conjectures
 from bayesnn.optimum.descent import Descent, scipy_descent
 from bayesnn.optimum.find import Optimum, find_optimum
-from bayesnn.optimum.levenberg_marquardt import levenberg_marquardt
+from bayesnn.optimum.levenberg_marquardt import climb_together, levenberg_marquardt
 from bayesnn.optimum.linearized_iteration import LinearizedPath, iterate_linearized, map_jacobian
 from bayesnn.optimum.status import OptimumError, Status
 
 __all__ = [
     "Autopsy",
     "Certificate",
+    "Climb",
     "Conjecture",
     "Descent",
     "LinearizedPath",
@@ -19,6 +21,7 @@ __all__ = [
     "OptimumError",
     "Status",
     "certify",
+    "climb_together",
     "find_optimum",
     "iterate_linearized",
     "judge_conjectures",

@@ -1,6 +1,6 @@
 """Search for optima from several starts, deduplicate them modulo symmetry, and certify them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from bayesnn.factor import factor_gram
 from bayesnn.models import nearest_image
 from bayesnn.optimum.certificate import Certificate, certify
 from bayesnn.optimum.descent import SCIPY_METHODS, Descent, scipy_descent
-from bayesnn.optimum.levenberg_marquardt import levenberg_marquardt
+from bayesnn.optimum.levenberg_marquardt import climb_together
 from bayesnn.optimum.status import OptimumError, Status
 from bayesnn.posterior import Posterior
 from bayesnn.progress import progress_bar
@@ -51,7 +51,7 @@ class Optimum:
     others : tuple of Optimum
         Further points where runs ended, best first; empty for those points themselves.
     interrupted : bool
-        Whether Ctrl-C ended the search before all starts were tried.
+        Whether Ctrl-C ended the search before all runs had ended.
     """
 
     weights: FloatArray
@@ -85,8 +85,9 @@ def find_optimum(
     posterior : Posterior
         The target.
     method : {"levenberg-marquardt", "newton-cg", "l-bfgs"}
-        :func:`bayesnn.optimum.levenberg_marquardt`, or SciPy's minimisers (:func:`bayesnn.optimum.scipy_descent`):
-        L-BFGS where `k` is too large to form a matrix. All end with full Newton steps.
+        :func:`bayesnn.optimum.levenberg_marquardt`, several starts in one batch, or SciPy's minimisers
+        (:func:`bayesnn.optimum.scipy_descent`): L-BFGS where `k` is too large to form a matrix. All end with full
+        Newton steps.
     start : array_like (k,), optional
         First start. The model draws the others, or all.
     n_starts : int
@@ -106,7 +107,8 @@ def find_optimum(
     -------
     Optimum
         The one of the highest log density; the rest in `others`, deduplicated modulo the network's symmetries.
-        Ctrl-C stops the search and returns the best of the starts already done, `interrupted`, if there is one.
+        Ctrl-C stops the search and returns the best point reached so far, `interrupted`, if there is one; runs under
+        way have status ``max_steps``.
 
     Raises
     ------
@@ -129,18 +131,20 @@ def find_optimum(
     max_steps = integer_at_least("max_steps", max_steps, 1)
     tolerance = positive_number("tolerance", tolerance)
     starts = _starts(posterior, start, n_starts, seed)
-    descents: list[Descent] = []
+    ended: dict[int, Descent] = {}
     interrupted = False
     with progress_bar("optimum", n_starts, progress) as tick:
         try:
-            for point in starts:
-                descents.append(_polish(posterior, _descend(posterior, point, method, max_steps, tolerance)))
-                tick(log_density=max(d.log_density for d in descents))
+            for i, descent in _descents(posterior, starts, method, max_steps, tolerance):
+                ended[i] = descent
+                tick(log_density=max(d.log_density for d in ended.values()))
+            for i, descent in ended.items():
+                ended[i] = _polish(posterior, descent)
         except KeyboardInterrupt:
-            if not descents:
+            if not ended:
                 raise
             interrupted = True
-    groups = _distinct(posterior, descents)
+    groups = _distinct(posterior, [ended[i] for i in sorted(ended)])
     optima = [_certified(posterior, group, perturb=group is groups[0]) for group in groups]
     best = replace(optima[0], others=tuple(optima[1:]), interrupted=interrupted)
     if throw and best.status is not Status.converged:
@@ -159,10 +163,14 @@ def _starts(posterior: Posterior, start: ArrayLike | None, n_starts: int, seed: 
     return given + drawn
 
 
-def _descend(posterior: Posterior, start: FloatArray, method: str, max_steps: int, tolerance: float) -> Descent:
+def _descents(
+    posterior: Posterior, starts: Sequence[FloatArray], method: str, max_steps: int, tolerance: float
+) -> Iterator[tuple[int, Descent]]:
     if method == "levenberg-marquardt":
-        return levenberg_marquardt(posterior, start, max_steps, tolerance)
-    return scipy_descent(posterior, start, method, max_steps, tolerance)
+        yield from climb_together(posterior, starts, max_steps, tolerance)
+        return
+    for i, start in enumerate(starts):
+        yield i, scipy_descent(posterior, start, method, max_steps, tolerance)
 
 
 def _polish(posterior: Posterior, descent: Descent) -> Descent:

@@ -12,7 +12,8 @@ from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import finite_array, integer_at_least, one_of
 from bayesnn.errors import ArgumentError
 from bayesnn.optimum.certificate import DECREMENT_LIMIT, Certificate, certify
-from bayesnn.optimum.levenberg_marquardt import gradient_length, levenberg_marquardt
+from bayesnn.optimum.climb import gradient_length
+from bayesnn.optimum.levenberg_marquardt import levenberg_marquardt
 from bayesnn.optimum.status import Status
 from bayesnn.posterior import Posterior
 from bayesnn.threads import on_one_blas_thread

@@ -97,10 +97,15 @@ class Gaussian:
         """Return the derivative of the log density by the outputs, ``(y - f) / sigma**2``."""
         return (y - outputs) / self._sigma**2
 
+    @property
+    def uniform_fisher(self) -> float | None:
+        """``1 / sigma**2`` if all rows share one noise standard deviation, else None."""
+        return float(self._sigma[0, 0]) ** -2 if self.has_common_sigma else None
+
     def fisher_rows(self, outputs: FloatArray, jacobian: FloatArray) -> FloatArray:
-        """Rows (n * out, k) of ``B / sigma``, in the place of `jacobian`: a copy would cost as much as the rest."""
+        """Rows (..., n * out, k) of ``B / sigma``, in the place of `jacobian`: a copy costs as much as the rest."""
         np.divide(jacobian, self._sigma[..., None], out=jacobian)
-        return jacobian.reshape(-1, jacobian.shape[-1])
+        return jacobian.reshape(*jacobian.shape[:-3], -1, jacobian.shape[-1])
 
     def scaled_residual(self, outputs: FloatArray, y: FloatArray) -> FloatArray:
         """Return ``(y - f) / sigma`` (..., n, out)."""

@@ -32,11 +32,16 @@ class Likelihood(Protocol):
         """Return the derivative of the log density by the outputs (..., n, out)."""
         ...
 
-    def fisher_rows(self, outputs: FloatArray, jacobian: FloatArray) -> FloatArray:
-        r"""Rows (m, k) of :math:`\Lambda^{1/2} B`, `Lambda` the Fisher information of the outputs.
+    @property
+    def uniform_fisher(self) -> float | None:
+        """The Fisher information of every output of every row, if it is one number whatever the outputs, else None."""
+        ...
 
-        They may take the place of `jacobian`. Every likelihood here has its Fisher information equal to its
-        observed information, so the Hessian of the negative log likelihood is these rows' Gram matrix plus the
+    def fisher_rows(self, outputs: FloatArray, jacobian: FloatArray) -> FloatArray:
+        r"""Rows (..., m, k) of :math:`\Lambda^{1/2} B`, `Lambda` the Fisher information of the outputs.
+
+        `jacobian` is (..., n, out, k); they may take its place. Every likelihood here has its Fisher information equal
+        to its observed information, so the Hessian of the negative log likelihood is these rows' Gram matrix plus the
         curvature of the network itself.
         """
         ...

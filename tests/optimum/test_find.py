@@ -106,13 +106,13 @@ def test_more_starts_keep_those_before(teacher_posterior):
 
 def test_a_given_start_is_the_first_of_the_starts(teacher_posterior, teacher_optimum, monkeypatch):
     begun = []
-    run = find_module.levenberg_marquardt
+    run = find_module.climb_together
 
-    def recording(posterior, start, *rest):
-        begun.append(start)
-        return run(posterior, start, *rest)
+    def recording(posterior, starts, *rest):
+        begun.extend(starts)
+        return run(posterior, starts, *rest)
 
-    monkeypatch.setattr(find_module, "levenberg_marquardt", recording)
+    monkeypatch.setattr(find_module, "climb_together", recording)
     find_optimum(teacher_posterior, start=list(teacher_optimum.weights), n_starts=3, seed=0)
     assert len(begun) == 3
     assert np.array_equal(begun[0], teacher_optimum.weights)
@@ -178,19 +178,42 @@ def test_certified_regressions_are_certified_optima(name):
     assert np.allclose(found.weights, params, rtol=1e-7, atol=0)
 
 
-def test_ctrl_c_keeps_what_is_done(teacher_posterior, monkeypatch):
-    run, calls = find_module.levenberg_marquardt, []
+def interrupt_after(monkeypatch, posterior, n_linearizations):
+    """Press Ctrl-C at one of the linearizations of this posterior."""
+    linearize, calls = posterior.linearize, []
 
-    def interrupted(*arguments):
+    def interrupted(weights):
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == n_linearizations + 1:
             raise KeyboardInterrupt
-        return run(*arguments)
+        return linearize(weights)
 
-    monkeypatch.setattr(find_module, "levenberg_marquardt", interrupted)
+    monkeypatch.setattr(posterior, "linearize", interrupted)
+
+
+def test_ctrl_c_keeps_what_is_done(teacher_posterior, monkeypatch):
+    ends, run = [], find_module.climb_together
+
+    def recording(*arguments):
+        for i, descent in run(*arguments):
+            ends.append(descent)
+            yield i, descent
+
+    monkeypatch.setattr(find_module, "climb_together", recording)
+    find_optimum(teacher_posterior, n_starts=5, seed=0)
+    steps = sorted(descent.n_steps for descent in ends)
+    assert steps[0] + 2 < steps[-1]
+    interrupt_after(monkeypatch, teacher_posterior, steps[0] + 2)
     found = find_optimum(teacher_posterior, n_starts=5, seed=0)
-    assert sum(optimum.n_found for optimum in all_of(found)) == 2
-    calls[:] = [1, 1]  # now the very first start is interrupted
+    assert found.interrupted
+    assert sum(optimum.n_found for optimum in all_of(found)) == 5
+    statuses = {optimum.status for optimum in all_of(found)}
+    assert Status.max_steps in statuses  # runs under way count as far as they came
+    assert len(statuses) > 1  # and one had ended
+
+
+def test_ctrl_c_before_anything_is_done_is_passed_on(teacher_posterior, monkeypatch):
+    interrupt_after(monkeypatch, teacher_posterior, 0)
     with pytest.raises(KeyboardInterrupt):
         find_optimum(teacher_posterior, n_starts=5, seed=0)
 

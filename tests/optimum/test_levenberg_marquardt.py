@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bayesnn.models import MLP
-from bayesnn.optimum import Status, levenberg_marquardt
+from bayesnn.optimum import Status, climb_together, levenberg_marquardt
 from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
 from tests import oracles
 
@@ -103,9 +103,11 @@ def test_certified_regressions_are_solved_without_a_prior(name):
     post = Posterior(net, x, y, Gaussian(sigma or 1.0), FlatPrior())
     run = levenberg_marquardt(post, net.initial_weights(np.random.default_rng(0)), tolerance=1e-9)
     assert run.status is Status.converged
-    # the error of a weight is at most the decrement times its sd; 15 digits are certified
+    # the error of a weight is at most the decrement times its sd, each residual rounded once; 15 digits are certified
     sd = (sigma or 1.0) * np.sqrt(inverse_gram_diagonal(oracles.design(x)))
-    assert np.all(np.abs(run.weights - params) <= 1.01 * run.newton_decrement * sd + 1e-12 * np.abs(params))
+    rounding = np.finfo(float).eps * np.linalg.norm(y) / (sigma or 1.0)
+    bound = (1.01 * run.newton_decrement + rounding) * sd + 1e-12 * np.abs(params)
+    assert np.all(np.abs(run.weights - params) <= bound)
     assert run.newton_decrement < 1e-6
 
 
@@ -114,3 +116,43 @@ def inverse_gram_diagonal(A):
     lengths = np.linalg.norm(A, axis=0)
     R = np.linalg.qr(A / lengths, mode="r")
     return (np.linalg.inv(R) ** 2).sum(axis=1) / lengths**2
+
+
+@pytest.mark.parametrize("together", [1, 2, 50])
+def test_climbing_together_ends_where_climbing_alone_does(teacher_posterior, together, monkeypatch):
+    monkeypatch.setattr(Posterior, "linearized_together", together)
+    starts = [np.full(9, np.nan), *np.random.default_rng(4).standard_normal((5, 9))]
+    ends = dict(climb_together(teacher_posterior, starts))
+    assert sorted(ends) == list(range(6))
+    for i, start in enumerate(starts):
+        alone = levenberg_marquardt(teacher_posterior, start)
+        assert (ends[i].status, ends[i].n_steps) == (alone.status, alone.n_steps)
+        assert np.allclose(ends[i].weights, alone.weights, rtol=1e-8, atol=1e-10, equal_nan=True)
+
+
+def test_a_saddle_does_not_hold_a_search_up():
+    """Beside the saddle w = 0 of a two-layer linear scalar network: the GGN alone sees no way down there."""
+    x = np.linspace(-1, 1, 20)[:, None]
+    post = Posterior(MLP(1, (1,), 1, activation="identity", bias=False), x, 2.0 * x, Gaussian(0.1), NormalPrior(1e-3))
+    run = levenberg_marquardt(post, np.array([1e-5, 1e-5]))
+    assert run.status is Status.converged
+    assert abs(run.weights.prod() - 2.0) < 1e-3
+    assert run.n_steps < 30
+    assert levenberg_marquardt(post, np.zeros(2)).status is Status.saddle
+
+
+@pytest.mark.parametrize("prior", [NormalPrior(1.0), FlatPrior()])
+def test_units_of_the_inputs_do_not_change_the_path(prior, rng):
+    # W1 in other units has its prior in other units too: then the two problems are one
+    x = rng.standard_normal((40, 2))
+    y = np.tanh(x @ np.array([1.0, -0.5])) + 0.1 * rng.standard_normal(40)
+    unit = np.array([1e3, 1e-3])
+    change = np.ones(9)
+    change[:4] = np.repeat(unit, 2)
+    scaled_prior = NormalPrior(change**2) if isinstance(prior, NormalPrior) else prior
+    start = rng.standard_normal(9)
+    run = levenberg_marquardt(Posterior(MLP(2, (2,), 1), x, y, Gaussian(0.1), prior), start, max_steps=12)
+    other = levenberg_marquardt(
+        Posterior(MLP(2, (2,), 1), x * unit, y, Gaussian(0.1), scaled_prior), start / change, 12
+    )
+    assert np.allclose(other.weights * change, run.weights, rtol=1e-6, atol=1e-8)

@@ -186,7 +186,22 @@ def test_with_data_and_with_hyperparameters_change_only_that(rng):
     assert np.isclose(tuned.log_density(np.ones(9)), expected, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("method", ["ggn", "hessian", "linearize", "factor_ggn"])
+@pytest.mark.parametrize("net", NETS, ids=repr)
+@pytest.mark.parametrize("cache", [1, 2**17])  # one weight vector at a time, or all at once
+def test_a_batch_is_linearized_as_one_by_one(net, cache, monkeypatch):
+    monkeypatch.setattr("bayesnn.posterior.posterior.CACHED_JACOBIAN", cache)
+    posterior = Case(net, 0.3, "scalar").posterior
+    batch = 0.5 * np.random.default_rng(3).standard_normal((3, net.n_weights))
+    together = posterior.linearize(batch)
+    for i, weights in enumerate(batch):
+        alone = posterior.linearize(weights)
+        assert alone.log_density.shape == ()
+        for name in ("log_density", "gradient", "ggn"):
+            expected = getattr(alone, name)
+            assert getattr(together[i], name) == pytest.approx(expected, rel=1e-12, abs=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("method", ["hessian", "factor_ggn"])
 def test_curvature_wants_one_weight_vector(method):
     posterior = Case(NETS[0], 0.3, "scalar").posterior
     with refuses("weights", "shape (2, 13)", "shape (13,)"):
