@@ -15,7 +15,17 @@ from bayesnn.optimum import (
     find_optimum,
     iterate_linearized,
 )
-from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
+from bayesnn.posterior import (
+    Bernoulli,
+    Categorical,
+    FlatPrior,
+    Gaussian,
+    HeteroscedasticGaussian,
+    NormalPrior,
+    Poisson,
+    Posterior,
+    StudentT,
+)
 from bayesnn.report import write_report
 from bayesnn.sampling import moves, sample
 from bayesnn.tree import load_tree, save_tree
@@ -26,20 +36,25 @@ __all__ = [
     "Agreement",
     "ArgumentError",
     "BayesnnError",
+    "Bernoulli",
+    "Categorical",
     "Certificate",
     "FlatPrior",
     "FunctionModel",
     "Gaussian",
+    "HeteroscedasticGaussian",
     "Laplace",
     "LinearizedPath",
     "Model",
     "NormalPrior",
     "Optimum",
     "OptimumError",
+    "Poisson",
     "Posterior",
     "Prediction",
     "Scores",
     "Status",
+    "StudentT",
     "TunedPosterior",
     "Verdict",
     "__version__",

@@ -13,7 +13,7 @@ from bayesnn.factor import PrecisionFactor, factor_gram
 from bayesnn.models import log_symmetry_order
 from bayesnn.optimum import Certificate, Optimum, certify
 from bayesnn.posterior import Gaussian, Posterior
-from bayesnn.posterior.gaussian import LOG_2PI
+from bayesnn.posterior.heteroscedastic import LOG_2PI
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
 

@@ -1,6 +1,7 @@
 """Functions of weights and inputs, with their derivatives."""
 
 from bayesnn.models.activations import ACTIVATIONS, Activation
+from bayesnn.models.constants import WithConstants
 from bayesnn.models.function import FunctionModel
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, Pullback, WeightBlock, block_slices
@@ -14,6 +15,7 @@ __all__ = [
     "Model",
     "Pullback",
     "WeightBlock",
+    "WithConstants",
     "block_slices",
     "log_symmetry_order",
     "nearest_image",

@@ -49,6 +49,9 @@ class MLP:
     (5, 1)
     """
 
+    #: Blocks of rows may be evaluated in several threads at once.
+    runs_in_threads = True
+
     def __init__(
         self,
         in_features: int,

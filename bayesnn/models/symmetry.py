@@ -6,6 +6,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from bayesnn.arrays import BoolArray, FloatArray
+from bayesnn.models.constants import WithConstants
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, block_slices
 
@@ -24,6 +25,8 @@ def log_symmetry_order(model: Model) -> float:
     >>> round(math.exp(log_symmetry_order(MLP(2, (2,), 1))))
     8
     """
+    if isinstance(model, WithConstants):
+        return log_symmetry_order(model.model)
     if not isinstance(model, MLP):
         return 0.0
     signs = math.log(2.0) if model.activation.is_odd else 0.0
@@ -54,6 +57,9 @@ def nearest_image(model: Model, weights: FloatArray, reference: FloatArray) -> F
     >>> nearest_image(net, np.array([1.0, 2.0, 3.0, 4.0]), np.array([-2.0, 1.0, -4.0, 3.0]))
     array([-2.,  1., -4.,  3.])
     """
+    if isinstance(model, WithConstants):
+        inner = model.model.n_weights
+        return np.concatenate([nearest_image(model.model, weights[:inner], reference[:inner]), weights[inner:]])
     if not isinstance(model, MLP):
         return weights.copy()
     arrays = _split(model, weights)
@@ -83,6 +89,10 @@ def nearest_images(model: Model, draws: FloatArray, reference: FloatArray) -> tu
     fraction : float
         Share of the draws that were moved.
     """
+    if isinstance(model, WithConstants):
+        inner = model.model.n_weights
+        folded, fraction = nearest_images(model.model, draws[..., :inner], reference[:inner])
+        return np.concatenate([folded, draws[..., inner:]], axis=-1), fraction
     if not isinstance(model, MLP):
         return draws.copy(), 0.0
     flat = draws.reshape(-1, draws.shape[-1]).copy()

@@ -207,16 +207,16 @@ def _noise_ratio(posterior: Posterior, weights: FloatArray, rank: int) -> float:
     """Residual noise over the noise stated: where it is small, posterior sds are too, and the limit with them."""
     if not posterior.likelihood.is_least_squares:
         return 1.0
-    residuals = posterior.likelihood.scaled_residual(posterior.model.predict(weights, posterior.x), posterior.y)
-    return float(np.sqrt((residuals**2).sum() / max(residuals.size - rank, 1)))
+    square, _ = posterior.square_lengths(weights)
+    return float(np.sqrt(square / max(posterior.n_rows * posterior.model.n_outputs - rank, 1)))
 
 
 def _rounding(posterior: Posterior) -> float:
     """Newton decrement that rounding of the targets alone makes, in posterior sds."""
     if not posterior.likelihood.is_least_squares:
         return 0.0
-    scaled = posterior.likelihood.scaled_residual(np.zeros_like(posterior.y), posterior.y)
-    return 10.0 * float(np.finfo(float).eps) * float(np.linalg.norm(scaled))
+    _, square = posterior.square_lengths(np.zeros(posterior.n_weights))
+    return 10.0 * float(np.finfo(float).eps) * float(np.sqrt(square))
 
 
 def _gap(ggn: FloatArray, hessian: FloatArray) -> float:

@@ -201,7 +201,7 @@ def _gauss_newton(posterior: Posterior, weights: FloatArray) -> FloatArray:
     root_prior = np.sqrt(posterior.prior_precision)
     rows = np.vstack([*posterior.scaled_rows(weights)])
     residual = posterior.likelihood.scaled_residual(outputs, posterior.y).ravel()
-    return weights + _least_squares(rows, np.concatenate([residual, -root_prior * weights]))
+    return weights + _least_squares(rows, np.concatenate([residual, -root_prior * (weights - posterior.prior_mean)]))
 
 
 def _least_squares(rows: FloatArray, target: FloatArray) -> FloatArray:

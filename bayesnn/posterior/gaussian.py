@@ -8,26 +8,29 @@ import numpy as np
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe, finite_array, positive_number
 from bayesnn.errors import ArgumentError
-
-LOG_2PI = float(np.log(2.0 * np.pi))
+from bayesnn.posterior.heteroscedastic import LOG_2PI
+from bayesnn.posterior.independent import checked_targets, diagonal_matrices, marginal_variances
 
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    r"""Targets with independent Gaussian noise of known standard deviation.
+    r"""Targets with independent Gaussian noise.
 
     .. math:: \log p(y_i \mid f_i) = \sum_o -\tfrac12 ((y_{io} - f_{io}) / \sigma_i)^2 - \log\sigma_i
               - \tfrac12 \log 2\pi
 
     Parameters
     ----------
-    sigma_noise : float or array_like (n,)
-        Noise standard deviation, in the units of `y`: one for all rows, or one per row.
+    sigma_noise : float, array_like (n,) or "infer"
+        Noise standard deviation, in the units of `y`: one for all rows, or one per row. ``"infer"`` makes its
+        logarithm a coordinate of the posterior, ``log_sigma_noise``, after the weights.
+    log_sigma_prior : tuple of two floats, optional
+        Mean and standard deviation of a normal prior for ``log_sigma_noise``; flat without it.
 
     Raises
     ------
     ArgumentError
-        If a standard deviation is not a finite number above 0.
+        If a standard deviation is not a finite number above 0, or there is a prior for noise that is not inferred.
 
     Examples
     --------
@@ -36,11 +39,17 @@ class Gaussian:
     array([-0.225791])
     """
 
-    sigma_noise: float | ArrayLike = 1.0
+    sigma_noise: float | ArrayLike | str = 1.0
+    log_sigma_prior: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        if self.log_sigma_prior is not None:
+            self._check_prior()
         if isinstance(self.sigma_noise, str):
-            raise ArgumentError("sigma_noise", describe(self.sigma_noise), "a number above 0, or one per row")
+            if self.sigma_noise != "infer":
+                wants = "a number above 0, one per row, or 'infer'"
+                raise ArgumentError("sigma_noise", describe(self.sigma_noise), wants)
+            return
         if np.ndim(self.sigma_noise) == 0:
             object.__setattr__(self, "sigma_noise", positive_number("sigma_noise", self.sigma_noise))
             return
@@ -50,14 +59,34 @@ class Gaussian:
             raise ArgumentError("sigma_noise", f"{sigma[worst]:g} at row {worst}", "numbers above 0")
         object.__setattr__(self, "sigma_noise", sigma)
 
+    def _check_prior(self) -> None:
+        wants = "mean and standard deviation of log_sigma_noise, two numbers, the second above 0"
+        if not (isinstance(self.sigma_noise, str) and self.sigma_noise == "infer"):
+            raise ArgumentError("log_sigma_prior", describe(self.log_sigma_prior), "None unless sigma_noise='infer'")
+        pair = finite_array("log_sigma_prior", np.asarray(self.log_sigma_prior), (1,), wants)
+        if pair.shape != (2,) or not pair[1] > 0:
+            raise ArgumentError("log_sigma_prior", describe(self.log_sigma_prior), wants)
+
+    @property
+    def is_inferred(self) -> bool:
+        """Whether the noise is a coordinate of the posterior."""
+        return isinstance(self.sigma_noise, str)
+
     @property
     def is_least_squares(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def is_canonical(self) -> bool:
         """True."""
         return True
 
     @cached_property
     def _sigma(self) -> FloatArray:
         """Standard deviations shaped to broadcast against (..., n, out)."""
+        if isinstance(self.sigma_noise, str):
+            raise ArgumentError("sigma_noise", "'infer'", "a Posterior around it, or a number")
         return np.reshape(np.asarray(self.sigma_noise, dtype=np.float64), (-1, 1))
 
     @property
@@ -73,12 +102,9 @@ class Gaussian:
         ArgumentError
             If `y` does not fit the rows and outputs, is not finite, or ``sigma_noise`` has another length.
         """
-        wants = f"shape ({n_rows},) or ({n_rows}, 1)" if n_outputs == 1 else f"shape ({n_rows}, {n_outputs})"
-        targets = finite_array("y", y, (1, 2), wants)
-        given = targets.shape
-        targets = targets[:, None] if targets.ndim == 1 else targets
-        if targets.shape != (n_rows, n_outputs):
-            raise ArgumentError("y", f"shape {given}", wants)
+        targets = checked_targets(y, n_rows, n_outputs)
+        if self.is_inferred:
+            return targets
         if self._sigma.size not in (1, n_rows):
             raise ArgumentError("sigma_noise", f"shape ({self._sigma.size},)", f"a number or shape ({n_rows},)")
         return targets
@@ -97,6 +123,14 @@ class Gaussian:
         """Return the derivative of the log density by the outputs, ``(y - f) / sigma**2``."""
         return (y - outputs) / self._sigma**2
 
+    def fisher(self, outputs: FloatArray) -> FloatArray:
+        """Fisher information of the outputs (..., n, out, out), ``1 / sigma**2`` on the diagonal."""
+        return diagonal_matrices(np.broadcast_to(self._sigma**-2, outputs.shape))
+
+    def observed_information(self, outputs: FloatArray, y: FloatArray) -> FloatArray:
+        """Minus the second derivative of the log density by the outputs: Fisher's."""
+        return self.fisher(outputs)
+
     @property
     def uniform_fisher(self) -> float | None:
         """``1 / sigma**2`` if all rows share one noise standard deviation, else None."""
@@ -114,6 +148,18 @@ class Gaussian:
     def simulate(self, outputs: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Draw targets around the outputs."""
         return outputs + self._sigma * rng.standard_normal(outputs.shape)
+
+    def mean(self, outputs: FloatArray) -> FloatArray:
+        """Return the outputs."""
+        return outputs
+
+    def variance(self, outputs: FloatArray) -> FloatArray:
+        """Variance of the noise for each target (..., n, out)."""
+        return np.broadcast_to(self._sigma**2, outputs.shape)
+
+    def predictive_moments(self, mean: FloatArray, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Exact mean and variance (n, out) under normal outputs."""
+        return mean, marginal_variances(covariance) + self.noise_sd(len(mean)) ** 2
 
     def noise_sd(self, n_rows: int) -> FloatArray:
         """Noise standard deviation of new targets, (n, 1).

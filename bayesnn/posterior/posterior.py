@@ -1,25 +1,42 @@
 """The posterior of a model's weights given data."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
+from bayesnn.executors import is_dask, n_cores, sum_by_dask, sum_in_threads
 from bayesnn.factor import PrecisionFactor, factor_gram, factor_rows
-from bayesnn.models import Model
-from bayesnn.posterior.gaussian import LOG_2PI
+from bayesnn.models import Model, WithConstants
+from bayesnn.posterior.blocks import (
+    Sums,
+    gradient_of,
+    hessian_of,
+    linearization_of,
+    scores_gram_of,
+    square_lengths_of,
+    value_of,
+)
+from bayesnn.posterior.data import TrainingData
+from bayesnn.posterior.gaussian import Gaussian
+from bayesnn.posterior.heteroscedastic import LOG_2PI, InferredGaussian
 from bayesnn.posterior.likelihood import Likelihood
 from bayesnn.posterior.prior import Prior
 
 # Outputs held at a time over all chains: 2**17 doubles with their hidden units stay near the L2 cache.
 OUTPUTS_AT_A_TIME = 2**17
-# Elements of the Jacobian held at a time: 2**22 doubles are 32 MiB. Several chains share a block only while it stays
-# near the L2 cache; beyond, one matrix product a chain is as fast.
-JACOBIAN_AT_A_TIME = 2**22
+# Elements of the Jacobian held at a time by each thread: 2**20 doubles are 8 MiB. Several chains share a block only
+# while it stays near the L2 cache; beyond, one matrix product a chain is as fast.
+JACOBIAN_AT_A_TIME = 2**20
 CACHED_JACOBIAN = 2**17
+# The search for inferred noise begins at the spread of the targets in these first rows.
+ROWS_TO_START_FROM = 1000
+
+type BlockFunction = Callable[[Model, FloatArray, Likelihood, FloatArray, FloatArray], Sums]
 
 
 @dataclass(frozen=True)
@@ -83,17 +100,51 @@ class Posterior:
         _want("model", model, Model)
         _want("likelihood", likelihood, Likelihood)
         _want("prior", prior, Prior)
-        self.model = model
-        self.likelihood = likelihood
+        self.network = model
+        self._given_likelihood = likelihood
         self.prior = prior
-        self.x = _frozen(model.check_inputs(x))
-        self.y = _frozen(likelihood.check_targets(y, self.x.shape[0], model.n_outputs))
-        self.prior_precision = _frozen(prior.precision_for(model.weight_blocks))
+        self.prior_precision, self.prior_mean = (
+            prior.precision_for(model.weight_blocks),
+            prior.mean_for(model.weight_blocks),
+        )
+        self.model: Model = model
+        self.likelihood: Likelihood = likelihood
+        if isinstance(likelihood, Gaussian) and likelihood.is_inferred:
+            self._infer_noise(likelihood)
+        check_targets = partial(_check_targets, self.likelihood, self.model.n_outputs)
+        self._data = TrainingData.of(x, y, self.model.check_inputs, check_targets)
+        if isinstance(self.model, WithConstants):
+            self._start_noise_at_spread(self.model)
+        self.prior_precision.flags.writeable = self.prior_mean.flags.writeable = False
         informed = self.prior_precision[self.prior_precision > 0]
         self._prior_normaliser = 0.5 * float(np.log(informed).sum() - informed.size * LOG_2PI)
 
+    def _infer_noise(self, likelihood: Gaussian) -> None:
+        """Make the log of the noise a constant output beside the network's, and a coordinate after the weights."""
+        self.model = WithConstants(self.network, ["log_sigma_noise"])
+        self.likelihood = InferredGaussian()
+        mean, sd = (0.0, np.inf) if likelihood.log_sigma_prior is None else likelihood.log_sigma_prior
+        self.prior_precision = np.append(self.prior_precision, float(sd) ** -2.0)
+        self.prior_mean = np.append(self.prior_mean, float(mean))
+
+    def _start_noise_at_spread(self, model: WithConstants) -> None:
+        _, y = self._data.block(slice(0, min(self.n_rows, ROWS_TO_START_FROM)))
+        largest = float(np.abs(y).max()) or 1.0
+        spread = float(np.std(y / largest))  # of numbers whose squares do not overflow
+        model.start = np.array([np.log(spread) + np.log(largest) if spread > 0.0 else np.log(largest)])
+
+    @property
+    def x(self) -> FloatArray:
+        """Inputs (n, d); what was handed in, where that is no array in memory."""
+        return self._data.x
+
+    @property
+    def y(self) -> FloatArray:
+        """Targets (n, t); what was handed in, where that is no array in memory."""
+        return self._data.y
+
     def __repr__(self) -> str:
-        return f"Posterior({self.model!r}, n={self.n_rows}, {self.likelihood!r}, {self.prior!r})"
+        return f"Posterior({self.network!r}, n={self.n_rows}, {self.likelihood!r}, {self.prior!r})"
 
     @property
     def n_weights(self) -> int:
@@ -103,7 +154,7 @@ class Posterior:
     @property
     def n_rows(self) -> int:
         """Number of rows of data, n."""
-        return self.x.shape[0]
+        return self._data.n_rows
 
     @property
     def weight_names(self) -> tuple[str, ...]:
@@ -112,11 +163,11 @@ class Posterior:
 
     def with_data(self, x: ArrayLike, y: ArrayLike) -> "Posterior":
         """Return the posterior of the same model, likelihood and prior given other data."""
-        return Posterior(self.model, x, y, self.likelihood, self.prior)
+        return Posterior(self.network, x, y, self._given_likelihood, self.prior)
 
     def with_hyperparameters(self, likelihood: Likelihood, prior: Prior) -> "Posterior":
         """Return the posterior of the same model and data under another likelihood and prior."""
-        return Posterior(self.model, self.x, self.y, likelihood, prior)
+        return Posterior(self.network, self.x, self.y, likelihood, prior)
 
     def check_weights(self, weights: ArrayLike, batch: bool = True) -> FloatArray:
         """Return weights as an array (k,), or (..., k) for a `batch`.
@@ -135,12 +186,16 @@ class Posterior:
     def log_prior(self, weights: ArrayLike) -> FloatArray:
         """Log prior density (...) at weights (..., k)."""
         w = self.check_weights(weights)
-        return self._prior_normaliser - 0.5 * (self.prior_precision * w * w).sum(axis=-1)
+        return self._prior_normaliser - 0.5 * (self.prior_precision * (w - self.prior_mean) ** 2).sum(axis=-1)
 
     def log_likelihood(self, weights: ArrayLike) -> FloatArray:
         """Log likelihood of every row (..., n) at weights (..., k)."""
         w = self.check_weights(weights)
-        return self.likelihood.log_density(self.model.predict(w, self.x), self.y)
+        each = [
+            likelihood.log_density(self.model.predict(w, x), y)
+            for x, y, likelihood in (self._block(rows) for rows in self._row_blocks(w.size // self.n_weights))
+        ]
+        return np.concatenate(each, axis=-1)
 
     def log_density(self, weights: ArrayLike) -> FloatArray:
         """Log density of the unnormalised posterior.
@@ -155,11 +210,8 @@ class Posterior:
         ndarray, shape () or (chains,)
         """
         w = self.check_weights(weights)
-        total = self.log_prior(w)
-        for rows, likelihood in self._row_blocks(w.size // self.n_weights):
-            outputs = self.model.predict(w, self.x[rows])
-            total = total + likelihood.log_density(outputs, self.y[rows]).sum(axis=-1)
-        return total
+        (value,) = self._sum(value_of, w, self._row_blocks(w.size // self.n_weights))
+        return self.log_prior(w) + value
 
     def value_and_gradient(self, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Log density and its gradient.
@@ -175,13 +227,8 @@ class Posterior:
         gradient : ndarray, shape (k,) or (chains, k)
         """
         w = self.check_weights(weights)
-        value = self.log_prior(w)
-        gradient = -self.prior_precision * w
-        for rows, likelihood in self._row_blocks(w.size // self.n_weights):
-            outputs, pullback = self.model.vjp(w, self.x[rows])
-            value = value + likelihood.log_density(outputs, self.y[rows]).sum(axis=-1)
-            gradient = gradient + pullback(likelihood.gradient(outputs, self.y[rows]))
-        return value, gradient
+        value, gradient = self._sum(gradient_of, w, self._row_blocks(w.size // self.n_weights))
+        return self.log_prior(w) + value, gradient - self.prior_precision * (w - self.prior_mean)
 
     @property
     def linearized_together(self) -> int:
@@ -202,22 +249,18 @@ class Posterior:
             With leading axis (chains,) if `weights` has it.
         """
         w = self.check_weights(weights)
-        value = self.log_prior(w)
-        gradient = -self.prior_precision * w
-        ggn = np.zeros((*w.shape, self.n_weights))
-        ggn[..., np.arange(self.n_weights), np.arange(self.n_weights)] = self.prior_precision
-        if w.ndim == 1:
-            value, gradient, ggn = value[None], gradient[None], ggn[None]
         batch = w.reshape(-1, self.n_weights)
-        for start in range(0, len(batch), self.linearized_together):
-            chains = slice(start, start + self.linearized_together)
-            for rows, likelihood in self._jacobian_blocks():
-                outputs, jacobian = self.model.linearize(batch[chains], self.x[rows])
-                value[chains] += likelihood.log_density(outputs, self.y[rows]).sum(axis=-1)
-                residual = likelihood.gradient(outputs, self.y[rows])
-                gradient[chains] += _pull_back(jacobian, residual)
-                ggn[chains] += _fisher_gram(likelihood, outputs, jacobian)
-        return Linearization(value.reshape(w.shape[:-1]), gradient.reshape(w.shape), ggn.reshape(*w.shape, -1))
+        groups = [
+            self._sum(linearization_of, batch[start : start + self.linearized_together], self._jacobian_blocks())
+            for start in range(0, len(batch), self.linearized_together)
+        ]
+        value, gradient, ggn = (
+            groups[0] if len(groups) == 1 else (np.concatenate(parts) for parts in zip(*groups, strict=True))
+        )
+        ggn.reshape(len(batch), -1)[:, :: self.n_weights + 1] += self.prior_precision
+        value = value.reshape(w.shape[:-1]) + self.log_prior(w)
+        gradient = gradient.reshape(w.shape) - self.prior_precision * (w - self.prior_mean)
+        return Linearization(value, gradient, ggn.reshape(*w.shape, -1))
 
     def ggn(self, weights: ArrayLike) -> FloatArray:
         r"""Generalised Gauss-Newton matrix of the negative log density, :math:`B'\Lambda B + \mathrm{prior}`.
@@ -250,19 +293,29 @@ class Posterior:
             Symmetric.
         """
         w = self.check_weights(weights, batch=False)
-        hessian = self.ggn(w) if ggn is None else ggn.copy()
-        directions = np.eye(self.n_weights)
-        for rows, likelihood in self._jacobian_blocks():
-            outputs = self.model.predict(w, self.x[rows])
-            residual = likelihood.gradient(outputs, self.y[rows])
-            hessian -= self.model.hessian_product(w, self.x[rows], residual, directions)
+        (hessian,) = self._sum(hessian_of, w, self._jacobian_blocks())
+        if not self.likelihood.is_canonical:
+            hessian += np.diag(self.prior_precision)
+        else:
+            hessian += self.ggn(w) if ggn is None else ggn
         return 0.5 * (hessian + hessian.T)
+
+    def scores_gram(self, weights: ArrayLike) -> FloatArray:
+        """Sum over the rows of the outer products (k, k) of their gradients at weights (k,): the empirical Fisher."""
+        w = self.check_weights(weights, batch=False)
+        return self._sum(scores_gram_of, w, self._jacobian_blocks())[0]
+
+    def square_lengths(self, weights: ArrayLike) -> tuple[float, float]:
+        """Square sums of the scaled residuals at weights (k,), and of the scaled targets."""
+        residual, target = self._sum(square_lengths_of, self.check_weights(weights, batch=False), self._row_blocks(1))
+        return float(residual), float(target)
 
     def likelihood_rows(self, weights: ArrayLike) -> Iterator[FloatArray]:
         r"""Row blocks of :math:`\Lambda^{1/2} B` at weights (k,)."""
         w = self.check_weights(weights, batch=False)
-        for rows, likelihood in self._jacobian_blocks():
-            outputs, jacobian = self.model.linearize(w, self.x[rows])
+        for rows in self._jacobian_blocks():
+            x, _, likelihood = self._block(rows)
+            outputs, jacobian = self.model.linearize(w, x)
             yield likelihood.fisher_rows(outputs, jacobian)
 
     def scaled_rows(self, weights: ArrayLike) -> Iterator[FloatArray]:
@@ -291,48 +344,56 @@ class Posterior:
         factor = factor_gram(self.ggn(w) if ggn is None else ggn)
         return factor_rows(self.scaled_rows(w), self.n_weights) if factor is None else factor
 
-    def _row_blocks(self, n_chains: int) -> Iterator[tuple[slice, Likelihood]]:
+    def _row_blocks(self, n_chains: int) -> list[slice]:
         return self._blocks(OUTPUTS_AT_A_TIME // max(1, n_chains * self.model.n_outputs))
 
-    def _jacobian_blocks(self) -> Iterator[tuple[slice, Likelihood]]:
+    def _jacobian_blocks(self) -> list[slice]:
         return self._blocks(JACOBIAN_AT_A_TIME // (self.n_weights * self.model.n_outputs))
 
-    def _blocks(self, rows_at_a_time: int) -> Iterator[tuple[slice, Likelihood]]:
+    def _blocks(self, rows_at_a_time: int) -> list[slice]:
         step = max(64, rows_at_a_time)
-        if step >= self.n_rows:
-            yield slice(None), self.likelihood
-            return
-        for start in range(0, self.n_rows, step):
-            rows = slice(start, start + step)
-            yield rows, self.likelihood.rows(rows)
+        return [slice(start, min(start + step, self.n_rows)) for start in range(0, self.n_rows, step)]
+
+    def _block(self, rows: slice) -> tuple[FloatArray, FloatArray, Likelihood]:
+        whole = rows.start == 0 and rows.stop == self.n_rows
+        return *self._data.block(rows), self.likelihood if whole else self.likelihood.rows(rows)
+
+    def _sum(self, function: BlockFunction, weights: FloatArray, blocks: list[slice]) -> Sums:
+        """Sum what `function` returns over blocks of rows, on all cores if that is worth it."""
+        if len(blocks) == 1 and not is_dask(self.x):
+            x, y, likelihood = self._block(blocks[0])
+            return function(self.model, weights, likelihood, x, y)
+        if is_dask(self.x):
+            on_chunk = partial(_on_chunk, function, self.model, weights, self.likelihood, self._data.without_arrays())
+            return sum_by_dask(on_chunk, self.x, self.y)
+        tasks = (partial(self._on_block, function, weights, rows) for rows in blocks)
+        return sum_in_threads(tasks, n_cores() if getattr(self.model, "runs_in_threads", False) else 1)
+
+    def _on_block(self, function: BlockFunction, weights: FloatArray, rows: slice) -> Sums:
+        x, y, likelihood = self._block(rows)
+        return function(self.model, weights, likelihood, x, y)
 
 
-def _pull_back(jacobian: FloatArray, cotangent: FloatArray) -> FloatArray:
-    """Return B'c (chains, k) of `jacobian` (chains, n, out, k), without moving it, and `cotangent` (chains, n, out)."""
-    flat = jacobian.reshape(len(jacobian), -1, jacobian.shape[-1])
-    return (cotangent.reshape(len(flat), 1, -1) @ flat)[:, 0]
+def _check_targets(likelihood: Likelihood, n_outputs: int, y: ArrayLike, n_rows: int) -> FloatArray:
+    return likelihood.check_targets(y, n_rows, n_outputs)
 
 
-def _fisher_gram(likelihood: Likelihood, outputs: FloatArray, jacobian: FloatArray) -> FloatArray:
-    """Return B'Lambda B (chains, k, k); `jacobian` may be overwritten."""
-    weight = likelihood.uniform_fisher
-    if weight is None:
-        rows = likelihood.fisher_rows(outputs, jacobian)
-        return rows.swapaxes(-1, -2) @ rows
-    rows = jacobian.reshape(len(jacobian), -1, jacobian.shape[-1])
-    gram = rows.swapaxes(-1, -2) @ rows
-    gram *= weight
-    return gram
+def _on_chunk(
+    function: BlockFunction,
+    model: Model,
+    weights: FloatArray,
+    likelihood: Likelihood,
+    data: TrainingData,
+    x: FloatArray,
+    y: FloatArray,
+    rows: slice,
+) -> Sums:
+    """Run `function` on one chunk of a dask array, where that chunk is."""
+    checked = data.checked(x, y, rows)
+    return function(model, weights, likelihood.rows(rows), *checked)
 
 
 def _want(argument: str, value: object, kind: type) -> None:
     """Raise ArgumentError unless `value` offers what the protocol `kind` asks; the class itself is a common slip."""
     if isinstance(value, type) or not isinstance(value, kind):
         raise ArgumentError(argument, describe(value), f"a {kind.__name__}, such as those of bayesnn")
-
-
-def _frozen(array: FloatArray) -> FloatArray:
-    """Copy, so that neither the caller nor we can change data a result rests on."""
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy

@@ -96,7 +96,7 @@ def test_a_gaussian_is_a_least_squares_likelihood():
         (np.inf, "inf"),
         (True, "True"),
         (None, "None"),
-        ("infer", "'infer'"),
+        ("guess", "'guess'"),
         ([0.1, -0.2], "-0.2 at row 1"),
         ([0.1, np.nan], "first at index (1,)"),
         ([[0.1]], "shape (1, 1)"),

@@ -1,0 +1,87 @@
+"""Sums over blocks of rows: on the cores of this machine, or by the workers of dask."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+
+from bayesnn.arrays import FloatArray
+from bayesnn.threads import on_one_blas_thread
+
+type Sums = tuple[FloatArray, ...]
+
+
+def add(left: Sums, right: Sums) -> Sums:
+    """Add the parts of two sums."""
+    return tuple(a + b for a, b in zip(left, right, strict=True))
+
+
+def n_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@on_one_blas_thread
+def sum_in_threads(tasks: Iterable[Callable[[], Sums]], workers: int) -> Sums:
+    """Sum what the tasks return, in the order of the tasks: the same for any number of threads."""
+    results = _in_order(tasks, workers) if workers > 1 else (task() for task in tasks)
+    total = next(results)
+    for part in results:
+        total = add(total, part)
+    return total
+
+
+def _in_order(tasks: Iterable[Callable[[], Sums]], workers: int) -> Iterator[Sums]:
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Sums]] = deque()
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(task))
+                if len(waiting) > workers:  # no more results held than there are threads, and one
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def is_dask(array: object) -> bool:
+    """Whether an array is one of dask's, without importing dask."""
+    return type(array).__module__.split(".")[0] == "dask"
+
+
+def row_chunks(x: Any) -> list[slice]:
+    """Return the rows of each chunk of a dask array."""
+    ends = [0]
+    for size in x.chunks[0]:
+        ends.append(ends[-1] + int(size))
+    return [slice(start, end) for start, end in pairwise(ends)]
+
+
+def sum_by_dask(function: Callable[[Any, Any, slice], Sums], x: Any, y: Any) -> Sums:
+    """Sum `function` over the chunks of a dask array, where the chunks are.
+
+    Each worker computes the sums of its chunks; pairs are added until one is left.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the inputs and targets of a chunk, and its rows.
+    x : dask array (n, ...)
+        Chunked along its rows alone.
+    y : array (n, t)
+        A dask array, or one that slices by rows.
+    """
+    delayed: Any = import_module("dask").delayed  # optional: whoever hands in a dask array has it
+    whole_rows = x.rechunk(dict.fromkeys(range(1, x.ndim), -1)) if x.ndim > 1 else x
+    evaluate, combine = delayed(function, pure=False), delayed(add, pure=False)
+    parts: list[Any] = [evaluate(whole_rows[rows], y[rows], rows) for rows in row_chunks(whole_rows)]
+    while len(parts) > 1:
+        pairs = [combine(parts[i], parts[i + 1]) for i in range(0, len(parts) - 1, 2)]
+        parts = pairs + parts[len(pairs) * 2 :]
+    total: Sums = parts[0].compute()
+    return total

@@ -1,0 +1,74 @@
+"""What one block of rows adds to the log likelihood and its derivatives.
+
+Functions of a module, not methods: they are handed to threads and to the workers of dask, with what they need and
+no more.
+"""
+
+import numpy as np
+
+from bayesnn.arrays import FloatArray
+from bayesnn.models import Model
+from bayesnn.posterior.likelihood import Likelihood
+
+type Sums = tuple[FloatArray, ...]
+
+
+def value_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray) -> Sums:
+    """Log likelihood (...)."""
+    return (likelihood.log_density(model.predict(weights, x), y).sum(axis=-1),)
+
+
+def gradient_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray) -> Sums:
+    """Log likelihood (...) and its gradient (..., k)."""
+    outputs, pullback = model.vjp(weights, x)
+    return likelihood.log_density(outputs, y).sum(axis=-1), pullback(likelihood.gradient(outputs, y))
+
+
+def linearization_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray) -> Sums:
+    """Log likelihood (c,), gradient (c, k) and B'Lambda B (c, k, k) at weights (c, k)."""
+    outputs, jacobian = model.linearize(weights, x)
+    value = likelihood.log_density(outputs, y).sum(axis=-1)
+    gradient = _pull_back(jacobian, likelihood.gradient(outputs, y))
+    weight = likelihood.uniform_fisher
+    if weight is None:
+        return value, gradient, gram(likelihood.fisher_rows(outputs, jacobian))
+    product = gram(jacobian.reshape(len(jacobian), -1, jacobian.shape[-1]))
+    product *= weight
+    return value, gradient, product
+
+
+def hessian_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray) -> Sums:
+    """Hessian (k, k) of the negative log likelihood, less B'Lambda B where that is part of it (canonical)."""
+    if likelihood.is_canonical:
+        outputs, first = model.predict(weights, x), 0.0
+    else:
+        outputs, jacobian = model.linearize(weights, x)
+        turned = likelihood.observed_information(outputs, y) @ jacobian
+        first = jacobian.reshape(-1, weights.size).T @ turned.reshape(-1, weights.size)
+    second = model.hessian_product(weights, x, likelihood.gradient(outputs, y), np.eye(weights.size))
+    return (np.asarray(first - second),)
+
+
+def scores_gram_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray) -> Sums:
+    """Sum of outer products (k, k) of the rows' own gradients."""
+    outputs, jacobian = model.linearize(weights, x)
+    scores = np.einsum("no,nok->nk", likelihood.gradient(outputs, y), jacobian)
+    return (gram(scores),)
+
+
+def square_lengths_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray) -> Sums:
+    """Square sums () of scaled residuals and of scaled targets."""
+    residual = likelihood.scaled_residual(model.predict(weights, x), y)
+    target = likelihood.scaled_residual(np.zeros_like(y), y)
+    return np.asarray((residual**2).sum()), np.asarray((target**2).sum())
+
+
+def gram(rows: FloatArray) -> FloatArray:
+    """Return ``rows' rows`` (..., k, k); BLAS computes half of it."""
+    return rows.swapaxes(-1, -2) @ rows
+
+
+def _pull_back(jacobian: FloatArray, cotangent: FloatArray) -> FloatArray:
+    """Return B'c (chains, k) of `jacobian` (chains, n, out, k), without moving it, and `cotangent` (chains, n, out)."""
+    flat = jacobian.reshape(len(jacobian), -1, jacobian.shape[-1])
+    return (cotangent.reshape(len(flat), 1, -1) @ flat)[:, 0]

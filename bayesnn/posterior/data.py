@@ -1,0 +1,108 @@
+"""Training data, in memory or read a block at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Inputs and targets of the same rows.
+
+    Arrays in memory are checked, copied and frozen once. Memory maps, and whatever else has ``shape`` and slices by
+    rows without being an ndarray (zarr, dask), stay where they are: each block is read, converted and checked when it
+    is used.
+
+    Parameters
+    ----------
+    x : ndarray or array-like of rows
+        Inputs (n, ...).
+    y : ndarray or array-like of rows
+        Targets (n, t).
+    check_x : callable
+        Turns a block of inputs into floats, or raises ArgumentError.
+    check_y : callable
+        The same for targets and their number of rows.
+    """
+
+    x: Any
+    y: Any
+    check_x: Callable[[ArrayLike], FloatArray]
+    check_y: Callable[[ArrayLike, int], FloatArray]
+
+    @staticmethod
+    def of(
+        x: ArrayLike, y: ArrayLike, check_x: Callable[[ArrayLike], FloatArray], check_y: Callable[..., FloatArray]
+    ) -> "TrainingData":
+        """Take data in, checking what is in memory.
+
+        Raises
+        ------
+        ArgumentError
+            If data in memory do not fit, or `x` and `y` have different numbers of rows.
+        """
+        inputs = x if stays_outside(x) else _frozen(check_x(x))
+        n_rows = int(cast("Any", inputs).shape[0])
+        if n_rows == 0:
+            raise ArgumentError("x", "no rows", "at least one row")
+        if not stays_outside(y):
+            return TrainingData(inputs, _frozen(check_y(y, n_rows)), check_x, check_y)
+        rows_of_y = int(cast("Any", y).shape[0])
+        if rows_of_y != n_rows:
+            raise ArgumentError("y", f"{rows_of_y} rows", f"{n_rows} rows, as many as x")
+        data = TrainingData(inputs, y, check_x, check_y)
+        data.block(slice(0, 1))  # shapes and types show in the first row already
+        return data
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.x.shape[0])
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all rows are at hand, checked."""
+        return not (stays_outside(self.x) or stays_outside(self.y))
+
+    def block(self, rows: slice) -> tuple[FloatArray, FloatArray]:
+        """Return inputs and targets of some rows, checked.
+
+        Raises
+        ------
+        ArgumentError
+            If a block read from outside does not fit or is not finite.
+        """
+        x, y = self.x[rows], self.y[rows]
+        return (x, y) if self.in_memory else self.checked(x, y, rows)
+
+    def checked(self, x: Any, y: Any, rows: slice) -> tuple[FloatArray, FloatArray]:
+        """Convert and check a block that was read from outside."""
+        try:
+            inputs = self.check_x(np.asarray(x))
+            return inputs, self.check_y(np.asarray(y), len(inputs))
+        except ArgumentError as error:
+            where = f"{error.got}, in rows {rows.start} to {rows.stop}"
+            raise ArgumentError(error.argument, where, error.wants) from None
+
+    def without_arrays(self) -> "TrainingData":
+        """Return the checks alone, for a worker that has a block already."""
+        return TrainingData(None, None, self.check_x, self.check_y)
+
+
+def stays_outside(array: object) -> bool:
+    """Whether an array is read a block at a time: a memory map, zarr, dask, whatever slices but is no ndarray."""
+    if isinstance(array, np.ndarray):
+        return isinstance(array, np.memmap)
+    return hasattr(array, "shape") and hasattr(array, "dtype") and hasattr(array, "__getitem__")
+
+
+def _frozen(array: FloatArray) -> FloatArray:
+    """Copy, so that neither the caller nor we can change data a result rests on."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
