@@ -1,7 +1,9 @@
 """From B at the optimum to a Gaussian posterior."""
 
 from bayesnn.laplace.evidence import EvidenceRound, EvidenceTuning, TunedPosterior, maximize_evidence
-from bayesnn.laplace.laplace import Laplace, Prediction, fit_laplace
+from bayesnn.laplace.fit import fit_laplace
+from bayesnn.laplace.laplace import Laplace
+from bayesnn.laplace.predictive import Prediction
 
 __all__ = [
     "EvidenceRound",

@@ -7,7 +7,7 @@ import numpy as np
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe, integer_at_least, positive_number
 from bayesnn.errors import ArgumentError
-from bayesnn.laplace.laplace import fit_laplace
+from bayesnn.laplace.fit import fit_laplace
 from bayesnn.optimum import Optimum, Status, find_optimum, levenberg_marquardt
 from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.progress import progress_bar

@@ -2,30 +2,28 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
-from bayesnn.arrays import ArrayLike, FloatArray, IntArray
-from bayesnn.checks import finite_array, integer_at_least, one_of
-from bayesnn.errors import ArgumentError
-from bayesnn.factor import PrecisionFactor, factor_gram
+from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.checks import integer_at_least, one_of
+from bayesnn.factor import PrecisionFactor
+from bayesnn.laplace.predictive import (
+    LINKS,
+    Prediction,
+    draw_outputs,
+    log_density_of_gaussian,
+    log_density_over_draws,
+    moments_of_targets,
+)
+from bayesnn.laplace.structures import LastLayer, Structure
 from bayesnn.models import log_symmetry_order
-from bayesnn.optimum import Certificate, Optimum, certify
+from bayesnn.optimum import Certificate
 from bayesnn.posterior import Gaussian, Posterior
 from bayesnn.posterior.heteroscedastic import LOG_2PI
 from bayesnn.seeds import generator
-from bayesnn.threads import on_one_blas_thread
 
-CURVATURES = ("ggn", "hessian")
-STRUCTURES = ("full",)
-
-
-class Prediction(NamedTuple):
-    """Predictive mean and standard deviation, each (n, out), in the units of the targets."""
-
-    mean: FloatArray
-    sd: FloatArray
+KINDS = ("glm", "weights")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,19 +38,19 @@ class Laplace:
         What is approximated.
     mean : ndarray (k,)
         The optimum.
-    factor : PrecisionFactor
-        Triangular factor of the precision.
+    precision : Structure
+        `P`, in the form its structure allows.
     curvature : str
-        Which curvature the precision is.
+        Which curvature the precision is: ``"ggn"``, ``"hessian"`` or ``"fisher"``.
     structure : str
-        ``"full"``.
+        ``"full"``, ``"layer"``, ``"diag"``, ``"lowrank"`` or ``"last_layer"``.
     certificate : Certificate
         Whether `mean` is an optimum.
     """
 
     posterior: Posterior
     mean: FloatArray
-    factor: PrecisionFactor
+    precision: Structure
     curvature: str
     structure: str
     certificate: Certificate
@@ -63,14 +61,24 @@ class Laplace:
         return self.mean.size
 
     @cached_property
+    def factor(self) -> PrecisionFactor:
+        """Dense triangular factor of the precision."""
+        return self.precision.factor()
+
+    @cached_property
     def posterior_precision(self) -> FloatArray:
         """`P` (k, k)."""
-        return self.factor.precision
+        return self.precision.precision()
 
     @cached_property
     def posterior_covariance(self) -> FloatArray:
-        """`P` inverse (k, k), from its factor."""
-        return self.factor.covariance
+        """`P` inverse (k, k); 0 for weights that are held fixed."""
+        return self.precision.covariance()
+
+    @property
+    def posterior_variance(self) -> FloatArray:
+        """Diagonal (k,) of the covariance."""
+        return self.precision.variance()
 
     @property
     def posterior_scale(self) -> FloatArray:
@@ -79,8 +87,18 @@ class Laplace:
 
     @property
     def log_det_posterior_precision(self) -> float:
-        """Log determinant of `P`."""
-        return self.factor.log_det
+        """Log determinant of `P`, over the weights that are not held fixed."""
+        return self.precision.log_det
+
+    @cached_property
+    def sandwich_covariance(self) -> FloatArray:
+        r"""Covariance :math:`P^{-1} S P^{-1}` (k, k), `S` the sum of outer products of the rows' gradients.
+
+        That of the optimum over repeated data, right even where the likelihood is wrong (Huber 1967, 5th Berkeley
+        Symposium; White 1982, Econometrica 50, 1).
+        """
+        covariance = self.posterior_covariance
+        return covariance @ self.posterior.scores_gram(self.mean) @ covariance
 
     @cached_property
     def eigendirections(self) -> tuple[FloatArray, FloatArray]:
@@ -102,14 +120,12 @@ class Laplace:
         -------
         ndarray (n, k)
         """
-        n = integer_at_least("n", n, 1)
-        standard = generator(seed, "laplace draws").standard_normal((n, self.n_weights))
-        return self.mean + self.factor.color(standard)
+        return self.mean + self.precision.draw(integer_at_least("n", n, 1), generator(seed, "laplace draws"))
 
     def log_prob(self, weights: ArrayLike) -> FloatArray:
         """Log density of the Gaussian (...) at weights (..., k)."""
-        z = self.factor.whiten(self.posterior.check_weights(weights) - self.mean)
-        return 0.5 * (self.factor.log_det - self.n_weights * LOG_2PI - (z * z).sum(axis=-1))
+        square = self.precision.squared_length(self.posterior.check_weights(weights) - self.mean)
+        return 0.5 * (self.precision.log_det - self.precision.n_free * LOG_2PI - square)
 
     @cached_property
     def log_marginal_likelihood(self) -> float:
@@ -117,10 +133,14 @@ class Laplace:
 
         .. math:: \log p(y, \hat w) + \tfrac k2 \log 2\pi - \tfrac12 \log\det P
 
-        MacKay (1992), Neural Computation 4, 448. Add :attr:`log_symmetry_order` for all symmetric images.
+        MacKay (1992), Neural Computation 4, 448. Add :attr:`log_symmetry_order` for all symmetric images. Where weights
+        are held fixed, their prior does not count, and `k` is the number of the others.
         """
         peak = float(self.posterior.log_density(self.mean))
-        return peak + 0.5 * (self.n_weights * LOG_2PI - self.factor.log_det)
+        if isinstance(self.precision, LastLayer):
+            prior = self.posterior.log_prior_of_each(self.mean)
+            peak -= float(prior.sum() - prior[self.precision.place].sum())
+        return peak + 0.5 * (self.precision.n_free * LOG_2PI - self.precision.log_det)
 
     @property
     def log_symmetry_order(self) -> float:
@@ -128,9 +148,16 @@ class Laplace:
         return log_symmetry_order(self.posterior.model)
 
     def predict(
-        self, x: ArrayLike, kind: str = "glm", *, noise: bool = False, n_draws: int = 1000, seed: int = 0
+        self,
+        x: ArrayLike,
+        kind: str = "glm",
+        *,
+        noise: bool = False,
+        link: str = "probit",
+        n_draws: int = 1000,
+        seed: int = 0,
     ) -> Prediction:
-        r"""Predictive mean and standard deviation.
+        r"""Predictive mean and standard deviation, of the network's outputs or of new targets.
 
         Parameters
         ----------
@@ -138,114 +165,99 @@ class Laplace:
             Inputs.
         kind : {"glm", "weights"}
             ``"glm"``: the linearized model, mean :math:`f(x, \hat w)`, variance :math:`b'P^{-1}b` (Immer et al.
-            2021, AISTATS, eq. 5). ``"weights"``: moments of the network's outputs over draws of the weights.
+            2021, AISTATS, eq. 5). ``"weights"``: moments over draws of the weights.
         noise : bool
-            Whether the standard deviation is that of a new target instead of the network's output.
+            Whether to predict new targets instead of the network's outputs: for a Gaussian likelihood the same mean and
+            a standard deviation with the noise in it, for classes probabilities, for counts rates.
+        link : {"probit", "monte-carlo"}
+            How ``"glm"`` with `noise` integrates over the outputs where no closed form exists (classes), or, by
+            ``"monte-carlo"``, everywhere.
         n_draws, seed : int
-            Draws for ``"weights"``.
+            Draws, wherever there are any.
 
         Returns
         -------
         Prediction
+            Each (n, out); for new targets (n, targets), or (n, classes).
 
         Raises
         ------
         ArgumentError
-            If `x` or `kind` is not usable, or `noise` is asked for where each training row has its own.
+            If `x`, `kind` or `link` is not usable, or `noise` is asked for where each training row has its own.
         """
-        one_of("kind", kind, ("glm", "weights"))
-        inputs = self.posterior.model.check_inputs(x)
-        if kind == "glm":
-            mean = self.posterior.model.predict(self.mean, inputs)
-            jacobian = self.posterior.model.jacobian(self.mean, inputs)
-            variance = (self.factor.half_solve(jacobian) ** 2).sum(axis=-1)
+        one_of("kind", kind, KINDS)
+        one_of("link", link, LINKS)
+        inputs, likelihood = self.posterior.model.check_inputs(x), self.posterior.likelihood
+        if noise and isinstance(likelihood, Gaussian):
+            likelihood.noise_sd(len(inputs))  # refuses noise that belongs to training rows
+        if kind == "weights":
+            outputs = self._outputs_of_draws(inputs, n_draws, seed)
+            if noise:
+                mean, variance = moments_of_targets(likelihood, outputs)
+            else:
+                mean, variance = self._of_network(outputs.mean(axis=0), outputs.var(axis=0, ddof=1))
+            return Prediction(mean, np.sqrt(variance))
+        mean, covariance = self._linearized(inputs)
+        if not noise:
+            variance = np.diagonal(covariance, axis1=-2, axis2=-1)
+            mean, variance = self._of_network(mean, variance)
+        elif link == "probit":
+            mean, variance = likelihood.predictive_moments(mean, covariance)
         else:
-            draws = self.sample(integer_at_least("n_draws", n_draws, 2), seed)
-            outputs = self.posterior.model.predict(draws, inputs)
-            mean, variance = outputs.mean(axis=0), outputs.var(axis=0, ddof=1)
-        if noise:
-            if not isinstance(self.posterior.likelihood, Gaussian):
-                raise ArgumentError("noise", "True", "False for this likelihood")
-            variance = variance + self.posterior.likelihood.noise_sd(len(inputs)) ** 2
+            rng = generator(seed, "predicted outputs")
+            draws = draw_outputs(mean, covariance, integer_at_least("n_draws", n_draws, 2), rng)
+            mean, variance = moments_of_targets(likelihood, draws)
         return Prediction(mean, np.sqrt(variance))
+
+    def log_predictive_density(
+        self, x: ArrayLike, y: ArrayLike, kind: str = "glm", *, n_draws: int = 1000, seed: int = 0
+    ) -> FloatArray:
+        """Log density of new targets, each row by itself.
+
+        Parameters
+        ----------
+        x : array_like (n, d)
+            Inputs.
+        y : array_like (n,) or (n, t)
+            Targets.
+        kind : {"glm", "weights"}
+            As for :meth:`predict`. Exact for ``"glm"`` and a Gaussian likelihood; else over draws.
+        n_draws, seed : int
+            Draws, wherever there are any.
+
+        Returns
+        -------
+        ndarray (n,)
+        """
+        one_of("kind", kind, KINDS)
+        inputs, likelihood = self.posterior.model.check_inputs(x), self.posterior.likelihood
+        if isinstance(likelihood, Gaussian):
+            likelihood = likelihood.for_new_rows(len(inputs))
+        targets = likelihood.check_targets(y, len(inputs), self.posterior.model.n_outputs)
+        if kind == "weights":
+            return log_density_over_draws(likelihood, self._outputs_of_draws(inputs, n_draws, seed), targets)
+        mean, covariance = self._linearized(inputs)
+        if isinstance(likelihood, Gaussian):
+            return log_density_of_gaussian(likelihood, mean, covariance, targets)
+        rng = generator(seed, "predicted outputs")
+        draws = draw_outputs(mean, covariance, integer_at_least("n_draws", n_draws, 2), rng)
+        return log_density_over_draws(likelihood, draws, targets)
 
     def functional_covariance(self, x: ArrayLike) -> FloatArray:
         """Joint covariance (n * out, n * out) of the linearized outputs at `x` (n, d), rows in C order."""
         inputs = self.posterior.model.check_inputs(x)
-        jacobian = self.posterior.model.jacobian(self.mean, inputs).reshape(-1, self.n_weights)
-        half = self.factor.half_solve(jacobian)
-        return half @ half.T
-
-
-@on_one_blas_thread
-@np.errstate(over="ignore", invalid="ignore")
-def fit_laplace(
-    posterior: Posterior,
-    optimum: Optimum | ArrayLike,
-    *,
-    curvature: str = "ggn",
-    structure: str = "full",
-) -> Laplace:
-    """Build the Gaussian posterior at an optimum.
-
-    Parameters
-    ----------
-    posterior : Posterior
-        What to approximate.
-    optimum : Optimum or array_like (k,)
-        Where to linearize. The point is certified anew under `posterior`; read ``laplace.certificate``.
-    curvature : {"ggn", "hessian"}
-        ``"ggn"``: ``B' Lambda B + prior``, positive definite under a proper prior. ``"hessian"``: the exact one, the
-        better Gaussian at a mode.
-    structure : {"full"}
-        Structure of the precision.
-
-    Returns
-    -------
-    Laplace
-
-    Raises
-    ------
-    ArgumentError
-        If the precision is singular (flat prior, directions the data leave free) or the Hessian indefinite.
-
-    Examples
-    --------
-    >>> from bayesnn import MLP, NormalPrior, find_optimum
-    >>> x = np.linspace(-1, 1, 30)[:, None]
-    >>> post = Posterior(MLP(1, (2,), 1), x, np.sin(3 * x), Gaussian(0.1), NormalPrior(1.0))
-    >>> laplace = fit_laplace(post, find_optimum(post, n_starts=4, seed=0))
-    >>> laplace.certificate.is_optimum, laplace.predict(x).sd.shape
-    (True, (30, 1))
-    """
-    one_of("curvature", curvature, CURVATURES)
-    one_of("structure", structure, STRUCTURES)
-    point = optimum.weights if isinstance(optimum, Optimum) else optimum
-    mean = posterior.check_weights(finite_array("optimum", point, (1,), f"shape ({posterior.n_weights},)"), batch=False)
-    certificate = certify(posterior, mean)
-    if not np.isfinite(certificate.gradient_norm):
-        raise ArgumentError("optimum", "a point where log density or curvature is not finite", "an optimum")
-    mean.flags.writeable = False
-    factor = posterior.factor_ggn(mean) if curvature == "ggn" else factor_gram(posterior.hessian(mean))
-    if factor is None:
-        least = certificate.smallest_hessian_eigenvalue
-        raise ArgumentError(
-            "curvature",
-            f"'hessian' with smallest eigenvalue {least:.3g}{_along(posterior, certificate)}",
-            "a certified optimum, or 'ggn'",
+        return self.precision.functional_covariance(
+            self.posterior.model.jacobian(self.mean, inputs).reshape(-1, self.n_weights)
         )
-    if not factor.is_full_rank:
-        raise ArgumentError(
-            "prior",
-            f"a precision of rank {factor.rank} for {factor.size} weights",
-            "a NormalPrior, or a model without redundant weights",
-        )
-    return Laplace(posterior, mean, factor, curvature, structure, certificate)
 
+    def _linearized(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean (n, out) of the outputs and their covariance (n, out, out) at each input."""
+        mean, jacobian = self.posterior.model.linearize(self.mean, inputs)
+        return mean, self.precision.row_covariance(jacobian)
 
-def _along(posterior: Posterior, certificate: Certificate) -> str:
-    """Name the weights that make up most of the direction of negative curvature."""
-    if certificate.negative_direction is None:
-        return ""
-    most: IntArray = np.argsort(-np.abs(certificate.negative_direction))[:3]
-    return " along " + ", ".join(posterior.weight_names[int(i)] for i in most)
+    def _outputs_of_draws(self, inputs: FloatArray, n_draws: int, seed: int) -> FloatArray:
+        return self.posterior.model.predict(self.sample(integer_at_least("n_draws", n_draws, 2), seed), inputs)
+
+    def _of_network(self, *of_outputs: FloatArray) -> tuple[FloatArray, ...]:
+        """Leave out what the likelihood infers beside the network."""
+        return tuple(part[..., : self.posterior.network.n_outputs] for part in of_outputs)

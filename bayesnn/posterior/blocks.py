@@ -49,11 +49,51 @@ def hessian_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: Flo
     return (np.asarray(first - second),)
 
 
+def fisher_diagonal_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray) -> Sums:
+    """Diagonal (k,) of B'Lambda B."""
+    rows = likelihood.fisher_rows(*model.linearize(weights, x))
+    return (np.einsum("nk,nk->k", rows, rows),)
+
+
+def fisher_grams_of(
+    model: Model,
+    weights: FloatArray,
+    likelihood: Likelihood,
+    x: FloatArray,
+    y: FloatArray,
+    *,
+    places: tuple[slice, ...],
+) -> Sums:
+    """Blocks of B'Lambda B on its diagonal."""
+    rows = likelihood.fisher_rows(*model.linearize(weights, x))
+    return tuple(gram(rows[:, place]) for place in places)
+
+
+def fisher_product_of(
+    model: Model,
+    weights: FloatArray,
+    likelihood: Likelihood,
+    x: FloatArray,
+    y: FloatArray,
+    *,
+    columns: FloatArray,
+) -> Sums:
+    """B'Lambda B times columns (k, m)."""
+    rows = likelihood.fisher_rows(*model.linearize(weights, x))
+    return (rows.T @ (rows @ columns),)
+
+
+def score_rows_of(
+    model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray
+) -> FloatArray:
+    """Gradients (n, k) of each row's log likelihood."""
+    outputs, jacobian = model.linearize(weights, x)
+    return np.einsum("no,nok->nk", likelihood.gradient(outputs, y), jacobian)
+
+
 def scores_gram_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray) -> Sums:
     """Sum of outer products (k, k) of the rows' own gradients."""
-    outputs, jacobian = model.linearize(weights, x)
-    scores = np.einsum("no,nok->nk", likelihood.gradient(outputs, y), jacobian)
-    return (gram(scores),)
+    return (gram(score_rows_of(model, weights, likelihood, x, y)),)
 
 
 def square_lengths_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray) -> Sums:

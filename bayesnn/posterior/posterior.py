@@ -14,9 +14,13 @@ from bayesnn.factor import PrecisionFactor, factor_gram, factor_rows
 from bayesnn.models import Model, WithConstants
 from bayesnn.posterior.blocks import (
     Sums,
+    fisher_diagonal_of,
+    fisher_grams_of,
+    fisher_product_of,
     gradient_of,
     hessian_of,
     linearization_of,
+    score_rows_of,
     scores_gram_of,
     square_lengths_of,
     value_of,
@@ -188,6 +192,12 @@ class Posterior:
         w = self.check_weights(weights)
         return self._prior_normaliser - 0.5 * (self.prior_precision * (w - self.prior_mean) ** 2).sum(axis=-1)
 
+    def log_prior_of_each(self, weights: ArrayLike) -> FloatArray:
+        """Log prior density of each weight (k,) at weights (k,); 0 where the prior is flat."""
+        w = self.check_weights(weights, batch=False)
+        precision = np.where(self.prior_precision > 0, self.prior_precision, 2.0 * np.pi)  # whose normaliser is 0
+        return 0.5 * (np.log(precision) - LOG_2PI - self.prior_precision * (w - self.prior_mean) ** 2)
+
     def log_likelihood(self, weights: ArrayLike) -> FloatArray:
         """Log likelihood of every row (..., n) at weights (..., k)."""
         w = self.check_weights(weights)
@@ -304,6 +314,30 @@ class Posterior:
         """Sum over the rows of the outer products (k, k) of their gradients at weights (k,): the empirical Fisher."""
         w = self.check_weights(weights, batch=False)
         return self._sum(scores_gram_of, w, self._jacobian_blocks())[0]
+
+    def fisher_diagonal(self, weights: ArrayLike) -> FloatArray:
+        r"""Diagonal (k,) of :math:`B'\Lambda B` at weights (k,), without the matrix."""
+        w = self.check_weights(weights, batch=False)
+        return self._sum(fisher_diagonal_of, w, self._jacobian_blocks())[0]
+
+    def fisher_grams(self, weights: ArrayLike, places: tuple[slice, ...]) -> list[FloatArray]:
+        r"""Blocks of :math:`B'\Lambda B + \mathrm{prior}` on its diagonal, at weights (k,), without the matrix."""
+        w = self.check_weights(weights, batch=False)
+        grams = self._sum(partial(fisher_grams_of, places=places), w, self._jacobian_blocks())
+        return [gram + np.diag(self.prior_precision[place]) for gram, place in zip(grams, places, strict=True)]
+
+    def fisher_product(self, weights: ArrayLike, columns: FloatArray) -> FloatArray:
+        r"""Multiply :math:`B'\Lambda B` at weights (k,) with columns (k, m), without the matrix."""
+        w = self.check_weights(weights, batch=False)
+        return self._sum(partial(fisher_product_of, columns=columns), w, self._jacobian_blocks())[0]
+
+    def score_rows(self, weights: ArrayLike) -> Iterator[FloatArray]:
+        r"""Row blocks of the stacked gradients of the rows and :math:`\sqrt{\mathrm{prior}}`, at weights (k,)."""
+        w = self.check_weights(weights, batch=False)
+        for rows in self._jacobian_blocks():
+            x, y, likelihood = self._block(rows)
+            yield score_rows_of(self.model, w, likelihood, x, y)
+        yield np.diag(np.sqrt(self.prior_precision))
 
     def square_lengths(self, weights: ArrayLike) -> tuple[float, float]:
         """Square sums of the scaled residuals at weights (k,), and of the scaled targets."""

@@ -250,7 +250,7 @@ def test_a_singular_precision_is_refused():
         lambda: LastLayer(singular, slice(2, 5), 5),
     ):
         with pytest.raises(
-            ArgumentError, match=r"^prior: got a precision of rank 2 for 3 weights, wants a NormalPrior"
+            ArgumentError, match=r"^prior: got a precision of rank 2 for 3 weights, wants"
         ):
             build_singular()
 

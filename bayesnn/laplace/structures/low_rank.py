@@ -119,7 +119,7 @@ class LowRank:
         along = flat @ self.directions
         outside = flat - along @ self.directions.T
         along /= np.sqrt(1.0 + self.eigenvalues)
-        return outside.reshape(rows.shape), along.reshape(*rows.shape[:-1], -1)
+        return outside.reshape(rows.shape), along.reshape(*rows.shape[:-1], self.eigenvalues.size)
 
 
 def prior_root(prior_precision: FloatArray) -> FloatArray:
