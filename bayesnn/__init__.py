@@ -3,7 +3,16 @@
 from bayesnn import datasets
 from bayesnn.diagnostics import Agreement, Scores, Verdict, add_predictions, compare
 from bayesnn.errors import ArgumentError, BayesnnError
-from bayesnn.laplace import Laplace, Prediction, TunedPosterior, fit_laplace, maximize_evidence
+from bayesnn.laplace import (
+    Laplace,
+    LaplaceMixture,
+    Prediction,
+    TunedPosterior,
+    fit_laplace,
+    load_laplace,
+    maximize_evidence,
+    save_laplace,
+)
 from bayesnn.models import MLP, FunctionModel, Model
 from bayesnn.optimum import (
     Certificate,
@@ -44,6 +53,7 @@ __all__ = [
     "Gaussian",
     "HeteroscedasticGaussian",
     "Laplace",
+    "LaplaceMixture",
     "LinearizedPath",
     "Model",
     "NormalPrior",
@@ -65,10 +75,12 @@ __all__ = [
     "find_optimum",
     "fit_laplace",
     "iterate_linearized",
+    "load_laplace",
     "load_tree",
     "maximize_evidence",
     "moves",
     "sample",
+    "save_laplace",
     "save_tree",
     "write_report",
 ]

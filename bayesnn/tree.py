@@ -15,6 +15,7 @@ from bayesnn.files import written_whole
 from bayesnn.laplace import Laplace
 from bayesnn.models import WeightBlock, block_slices
 from bayesnn.optimum import Optimum
+from bayesnn.posterior import Posterior
 from bayesnn.version import __version__
 
 # The one attribute of the root: netCDF refuses bool, None and dict attributes, JSON text takes them all.
@@ -55,6 +56,11 @@ def weight_matrix(group: xr.Dataset, blocks: Sequence[WeightBlock]) -> FloatArra
         values = np.asarray(found.transpose(*dims).values, dtype=np.float64)
         parts.append(values.reshape(*values.shape[:2], -1))
     return np.concatenate(parts, axis=-1)
+
+
+def target_dim(posterior: Posterior) -> str:
+    """Name the dimension of the targets: ``output`` where there is one for each output of the network."""
+    return "output" if posterior.y.shape[-1] == posterior.network.n_outputs else "target"
 
 
 def input_variable(x: FloatArray) -> Variable:

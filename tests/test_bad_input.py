@@ -124,9 +124,10 @@ def test_find_optimum(teacher_posterior, spoiled, argument, got, wants):
 @pytest.mark.parametrize(
     ("spoiled", "argument", "got", "wants"),
     [
-        ({"curvature": "fisher"}, "curvature", "'fisher'", "one of 'ggn', 'hessian'"),
-        ({"curvature": None}, "curvature", "None", "one of 'ggn', 'hessian'"),
-        ({"structure": "diag"}, "structure", "'diag'", "one of 'full'"),
+        ({"curvature": "kfac"}, "curvature", "'kfac'", "one of 'ggn', 'hessian', 'fisher'"),
+        ({"curvature": None}, "curvature", "None", "one of 'ggn', 'hessian', 'fisher'"),
+        ({"structure": "kron"}, "structure", "'kron'", "one of 'full', 'layer', 'diag', 'lowrank', 'last_layer'"),
+        ({"rank": 0}, "rank", "0", "an integer of at least 1"),
         ({"optimum": np.zeros(8)}, "weights", "shape (8,)", "9"),
     ],
 )

@@ -8,10 +8,10 @@ from scipy.special import logsumexp
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.laplace import Laplace
-from bayesnn.posterior import Gaussian
+from bayesnn.posterior import Categorical
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
-from bayesnn.tree import group_of, input_variable, settings_of, weight_matrix
+from bayesnn.tree import group_of, input_variable, settings_of, target_dim, weight_matrix
 
 PREDICTIVES = ("plug-in optimum", "linearized Laplace", "sampled")
 
@@ -71,10 +71,13 @@ def add_predictions(tree: xr.DataTree, laplace: Laplace, x: ArrayLike, y: ArrayL
     linearized = laplace.predict(inputs)
     rng = generator(int(settings_of(tree)["seed"]), "predictions")
     each_draw = ("chain", "draw", "obs", "output")
+    simulated = likelihood.simulate(outputs, rng)
+    target = target_dim(posterior)
+    each_target = ("chain", "draw", "obs", target)
     sampled = {name: draws[name] for name in ("chain", "draw")}
     groups = {
         "predictions": xr.Dataset(
-            {"f": (each_draw, outputs), "y": (each_draw, likelihood.simulate(outputs, rng))}, coords=sampled
+            {"f": (each_draw, posterior.outputs(weights, inputs)), "y": (each_target, simulated)}, coords=sampled
         ),
         "laplace_predictions": xr.Dataset(
             {"mean": (("obs", "output"), linearized.mean), "sd": (("obs", "output"), linearized.sd)}
@@ -83,7 +86,7 @@ def add_predictions(tree: xr.DataTree, laplace: Laplace, x: ArrayLike, y: ArrayL
     }
     scores = None
     if targets is not None:
-        groups["predictions_constant_data"]["y"] = (("obs", "output"), targets)
+        groups["predictions_constant_data"]["y"] = (("obs", target), targets)
         scores = _scores(laplace, inputs, targets, outputs)
         groups["scores"] = xr.Dataset(
             {"rmse": (("predictive",), scores.rmse), "lpd": (("predictive",), scores.lpd)},
@@ -95,19 +98,19 @@ def add_predictions(tree: xr.DataTree, laplace: Laplace, x: ArrayLike, y: ArrayL
 
 
 def _scores(laplace: Laplace, x: FloatArray, y: FloatArray, outputs: FloatArray) -> Scores:
-    likelihood, model = laplace.posterior.likelihood, laplace.posterior.model
-    plug_in = model.predict(laplace.mean, x)
-    linearized = laplace.predict(x, noise=True)
+    likelihood = laplace.posterior.likelihood
+    plug_in = laplace.posterior.model.predict(laplace.mean, x)
     log_density = likelihood.log_density(outputs, y)
     mixture = logsumexp(log_density, axis=(0, 1)) - np.log(log_density.shape[0] * log_density.shape[1])
-    means = (plug_in, linearized.mean, outputs.mean(axis=(0, 1)))
-    # Outputs are independent given the weights; the linearized predictive is scored output by output.
-    linearized_lpd = sum(
-        Gaussian(linearized.sd[:, o]).log_density(linearized.mean[:, o : o + 1], y[:, o : o + 1])
-        for o in range(model.n_outputs)
+    means = (
+        likelihood.mean(plug_in),
+        laplace.predict(x, noise=True).mean,
+        likelihood.mean(outputs).mean(axis=(0, 1)),
     )
-    densities = (likelihood.log_density(plug_in, y), linearized_lpd, mixture)
+    # Classes are scored by the probability they were given.
+    wanted = np.equal(y, np.arange(float(outputs.shape[-1]))) if isinstance(likelihood, Categorical) else y
+    densities = (likelihood.log_density(plug_in, y), laplace.log_predictive_density(x, y), mixture)
     return Scores(
-        rmse=np.array([float(np.sqrt(((mean - y) ** 2).mean())) for mean in means]),
+        rmse=np.array([float(np.sqrt(((mean - wanted) ** 2).mean())) for mean in means]),
         lpd=np.array([float(np.mean(density)) for density in densities]),
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.arrays import ArrayLike, FloatArray, IntArray
 from bayesnn.checks import describe, integer_at_least, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace.fit import fit_laplace
@@ -23,16 +23,18 @@ class EvidenceRound:
 
     Parameters
     ----------
-    prior_precision, sigma_noise : float
-        Hyperparameters of the round.
+    prior_precision : float or tuple of float
+        Of the round: one for all weights, or one per layer.
+    sigma_noise : float or None
+        Of the round; None where the likelihood has no noise to tune.
     log_marginal_likelihood : float
         Laplace evidence at the round's mode, nats.
     effective_parameters : float
-        MacKay's gamma there.
+        MacKay's gamma there, summed over layers.
     """
 
-    prior_precision: float
-    sigma_noise: float
+    prior_precision: float | tuple[float, ...]
+    sigma_noise: float | None
     log_marginal_likelihood: float
     effective_parameters: float
 
@@ -78,7 +80,7 @@ class TunedPosterior(Posterior):
     """
 
     def __init__(self, posterior: Posterior, tuning: EvidenceTuning) -> None:
-        super().__init__(posterior.model, posterior.x, posterior.y, posterior.likelihood, posterior.prior)
+        super().__init__(posterior.network, posterior.x, posterior.y, posterior.given_likelihood, posterior.prior)
         self.tuning = tuning
 
 
@@ -92,20 +94,21 @@ def maximize_evidence(
     tolerance: float = 1e-7,
     progress: bool | None = None,
 ) -> TunedPosterior:
-    r"""Choose one prior precision and the noise by maximising the Laplace evidence.
+    r"""Choose the prior precision, and the noise of a Gaussian likelihood, by maximising the Laplace evidence.
 
     MacKay's fixed point, alternating with re-optimisation of the weights until neither moves:
 
-    .. math:: \gamma = \sum_i \frac{\lambda_i}{\lambda_i + \alpha}, \quad \alpha = \gamma / |\hat w|^2, \quad
-              \sigma^2 = |r|^2 / (N - \gamma)
+    .. math:: \gamma_l = k_l - \alpha_l \sum_{j \in l} \Sigma_{jj}, \quad
+              \alpha_l = \gamma_l / |\hat w_l - m_l|^2, \quad \sigma^2 = |r|^2 / (N - \sum_l \gamma_l)
 
-    with :math:`\lambda_i` the eigenvalues of :math:`B'B/\sigma^2` and `N` the number of targets (MacKay 1992,
-    Neural Computation 4, 415, eqs. 4.8-4.10).
+    with :math:`\Sigma` the Laplace covariance and `N` the number of targets (MacKay 1992, Neural Computation 4, 415,
+    eqs. 4.8-4.10); `l` are the layers if the prior has one precision for each, else there is one group of all weights.
 
     Parameters
     ----------
     posterior : Posterior
-        Gaussian likelihood with one ``sigma_noise`` and ``NormalPrior`` with one precision: where to begin.
+        Where to begin: ``NormalPrior`` with one precision, or one per layer. The noise of a Gaussian likelihood with
+        one ``sigma_noise`` is tuned too; other likelihoods stay as they are.
     optimum : Optimum or array_like (k,), optional
         The mode to follow; by default the best of 8 starts.
     seed : int
@@ -125,7 +128,7 @@ def maximize_evidence(
     Raises
     ------
     ArgumentError
-        If the likelihood or prior has other hyperparameters than these two.
+        If the prior is flat or has one precision per weight, or a Gaussian likelihood has one noise per row.
 
     Examples
     --------
@@ -139,7 +142,8 @@ def maximize_evidence(
     """
     max_rounds = integer_at_least("max_rounds", max_rounds, 1)
     tolerance = positive_number("tolerance", tolerance)
-    sigma, precision = _hyperparameters(posterior)
+    groups, precisions = _precisions(posterior)
+    sigma = _noise(posterior)
     if optimum is None:
         optimum = find_optimum(posterior, n_starts=8, seed=seed, progress=progress)
     weights = np.array(optimum.weights if isinstance(optimum, Optimum) else optimum, dtype=np.float64)
@@ -149,41 +153,83 @@ def maximize_evidence(
         while True:
             weights = levenberg_marquardt(current, weights).weights
             laplace = fit_laplace(current, weights)
-            gamma = posterior.n_weights - precision * float((laplace.factor.scale**2).sum())
-            rounds.append(EvidenceRound(precision, sigma, laplace.log_marginal_likelihood, gamma))
-            tick(log_evidence=rounds[-1].log_marginal_likelihood, sigma_noise=sigma)
-            residuals = posterior.y - posterior.model.predict(weights, posterior.x)
-            new_sigma, new_precision = _fixed_point(residuals, weights, gamma)
-            if not (np.isfinite(new_sigma) and np.isfinite(new_precision) and min(new_sigma, new_precision) > 0):
+            variance = laplace.posterior_variance
+            gammas = np.array([g.size - alpha * variance[g].sum() for g, alpha in zip(groups, precisions, strict=True)])
+            shown = float(precisions[0]) if len(groups) == 1 else tuple(precisions.tolist())
+            rounds.append(EvidenceRound(shown, sigma, laplace.log_marginal_likelihood, float(gammas.sum())))
+            tick(log_evidence=rounds[-1].log_marginal_likelihood)
+            new_precisions, new_sigma = _fixed_point(current, weights, groups, gammas, sigma)
+            tuned = np.append(new_precisions, [] if new_sigma is None else [new_sigma])
+            if not np.all(np.isfinite(tuned) & (tuned > 0)):
                 status = Status.diverged
                 break
-            if new_sigma <= ROUNDING * float(np.sqrt((posterior.y**2).mean())):
+            if new_sigma is not None and new_sigma <= ROUNDING * _size_of_targets(current):
                 status = Status.diverged  # a perfect fit: what is left is rounding, and no noise to be found
                 break
-            change = max(abs(np.log(new_sigma / sigma)), abs(np.log(new_precision / precision)))
-            if change <= tolerance:
+            before = np.append(precisions, [] if sigma is None else [sigma])
+            if np.abs(np.log(tuned / before)).max() <= tolerance:
                 status = Status.converged
                 break
             if len(rounds) == max_rounds:
                 break
-            sigma, precision = new_sigma, new_precision
-            current = posterior.with_hyperparameters(Gaussian(sigma), NormalPrior(precision))
+            precisions, sigma = new_precisions, new_sigma
+            current = _with(posterior, precisions, sigma)
     best = find_optimum(current, start=weights, progress=False)
     return TunedPosterior(current, EvidenceTuning(status, tuple(rounds), best))
 
 
-def _hyperparameters(posterior: Posterior) -> tuple[float, float]:
-    likelihood, prior = posterior.likelihood, posterior.prior
-    if not (isinstance(likelihood, Gaussian) and isinstance(likelihood.sigma_noise, float)):
+def _precisions(posterior: Posterior) -> tuple[list[IntArray], FloatArray]:
+    """Return which weights share a precision, and the precisions."""
+    prior, blocks = posterior.prior, posterior.network.weight_blocks
+    n_weights, n_layers = posterior.network.n_weights, max(block.layer for block in blocks) + 1
+    given = np.atleast_1d(np.asarray(prior.prior_precision)) if isinstance(prior, NormalPrior) else np.empty(0)
+    if given.size == 1:
+        return [np.arange(n_weights)], given.astype(np.float64)
+    if given.size != n_layers or given.size == n_weights:
+        wants = "NormalPrior with one prior_precision for all weights, or one per layer"
+        raise ArgumentError("prior", describe(prior), wants)
+    layer_of_each = np.repeat([block.layer for block in blocks], [block.size for block in blocks])
+    return [np.flatnonzero(layer_of_each == layer) for layer in range(n_layers)], given.astype(np.float64)
+
+
+def _noise(posterior: Posterior) -> float | None:
+    likelihood = posterior.likelihood
+    if not isinstance(likelihood, Gaussian):
+        return None
+    if not isinstance(likelihood.sigma_noise, float):
         raise ArgumentError("likelihood", describe(likelihood), "Gaussian with one sigma_noise for all rows")
-    if not (isinstance(prior, NormalPrior) and isinstance(prior.prior_precision, float)):
-        raise ArgumentError("prior", describe(prior), "NormalPrior with one prior_precision for all weights")
-    return likelihood.sigma_noise, prior.prior_precision
+    return likelihood.sigma_noise
 
 
-def _fixed_point(residuals: FloatArray, weights: FloatArray, gamma: float) -> tuple[float, float]:
-    """Return MacKay's next noise and prior precision."""
-    square, freedom = float(weights @ weights), residuals.size - gamma
+def _fixed_point(
+    posterior: Posterior, weights: FloatArray, groups: list[IntArray], gammas: FloatArray, sigma: float | None
+) -> tuple[FloatArray, float | None]:
+    """Return MacKay's next prior precisions and noise."""
+    deviations = weights - posterior.prior_mean
+    squares = np.array([deviations[group] @ deviations[group] for group in groups])
     with np.errstate(divide="ignore", invalid="ignore"):
-        sigma = np.sqrt(np.divide((residuals**2).sum(), freedom))
-        return float(sigma), float(np.divide(gamma, square))
+        precisions = gammas / squares
+        if sigma is None:
+            return precisions, None
+        square, _ = posterior.square_lengths(weights)  # of residuals over sigma
+        freedom = posterior.n_rows * posterior.model.n_outputs - gammas.sum()
+        return precisions, float(sigma * np.sqrt(np.divide(square, freedom)))
+
+
+def _size_of_targets(posterior: Posterior) -> float:
+    """Root mean square of the targets."""
+    assert isinstance(posterior.likelihood, Gaussian)  # nothing else has noise to tune
+    _, square = posterior.square_lengths(np.zeros(posterior.n_weights))
+    return float(np.sqrt(square / (posterior.n_rows * posterior.model.n_outputs))) * _noise_of(posterior.likelihood)
+
+
+def _noise_of(likelihood: Gaussian) -> float:
+    return float(np.asarray(likelihood.sigma_noise, dtype=np.float64))
+
+
+def _with(posterior: Posterior, precisions: FloatArray, sigma: float | None) -> Posterior:
+    """Return the posterior under other hyperparameters."""
+    prior = posterior.prior
+    assert isinstance(prior, NormalPrior)  # _precisions has seen to it
+    chosen = NormalPrior(precisions if precisions.size > 1 else float(precisions[0]), prior.prior_mean)
+    return posterior.with_hyperparameters(None if sigma is None else Gaussian(sigma), chosen)

@@ -1,7 +1,5 @@
 """From a curvature at a point to a precision of the structure asked for."""
 
-import os
-
 import numpy as np
 
 from bayesnn.arrays import FloatArray
@@ -17,26 +15,23 @@ from bayesnn.laplace.structures import (
     layer_slices,
     low_rank,
 )
+from bayesnn.memory import memory_for_square, memory_present, square_fits
 from bayesnn.posterior import Posterior
 
 CURVATURES = ("ggn", "hessian", "fisher")
 STRUCTURES = ("full", "layer", "diag", "lowrank", "last_layer")
-# Matrices of the size of the precision that building and using a full one holds at a time.
-FULL_MATRICES = 4
-# Share of the machine's memory they may take.
-MEMORY_SHARE = 0.5
 
 
 def check_memory(structure: str, n_weights: int) -> None:
     """Raise ArgumentError if a full precision would not fit in memory, naming what it takes and what to use instead."""
-    needed = 8.0 * FULL_MATRICES * n_weights**2
-    present = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if hasattr(os, "sysconf") else np.inf
-    if needed > MEMORY_SHARE * present:
-        raise ArgumentError(
-            "structure",
-            f"{structure!r} for {n_weights} weights, which takes {needed / 2**30:.0f} GiB of {present / 2**30:.0f}",
-            "'lowrank', 'diag', 'layer' or 'last_layer' with curvature 'ggn'",
-        )
+    if square_fits(n_weights):
+        return
+    needed, present = memory_for_square(n_weights) / 2**30, memory_present() / 2**30
+    raise ArgumentError(
+        "structure",
+        f"{structure!r} for {n_weights} weights, which takes {needed:.3g} GiB of {present:.3g}",
+        "'lowrank', 'diag', 'layer' or 'last_layer' with curvature 'ggn'",
+    )
 
 
 def build_precision(

@@ -7,6 +7,7 @@ from scipy.linalg import eigh
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.factor import PrecisionFactor, factor_gram, factor_rows
+from bayesnn.memory import square_fits
 from bayesnn.optimum.levenberg_marquardt import levenberg_marquardt
 from bayesnn.posterior import Posterior
 from bayesnn.seeds import generator
@@ -22,6 +23,8 @@ STEP_CHANGE_LIMIT = 1e-5
 # another optimum, or the point was none.
 PERTURBATION, PERTURBATIONS, RETURN_LIMIT = 0.5, 3, 1e-2
 LEAST_NOISE_RATIO = 1e-6
+NOT_FINITE = "log density, gradient or curvature is not finite"
+TOO_LARGE = "the Hessian of {} weights does not fit in memory: no certificate without it"
 
 
 @dataclass(frozen=True)
@@ -104,10 +107,12 @@ def certify(posterior: Posterior, weights: ArrayLike, *, perturb: bool = False) 
     w = posterior.check_weights(weights, batch=False)
     value, gradient = posterior.value_and_gradient(w)
     if not (np.isfinite(value) and np.isfinite(gradient).all()):
-        return _nonfinite(posterior)
+        return _unknown(posterior, np.nan, NOT_FINITE)
+    if not square_fits(posterior.n_weights):
+        return _unknown(posterior, float(np.linalg.norm(gradient)), TOO_LARGE.format(posterior.n_weights))
     ggn, hessian = posterior.ggn(w), posterior.hessian(w)
     if not (np.isfinite(ggn).all() and np.isfinite(hessian).all()):
-        return _nonfinite(posterior)
+        return _unknown(posterior, np.nan, NOT_FINITE)
     rank, n_informed = _rank_of_data(posterior, w)
     eigenvalues, directions = eigh(hessian)
     decrement = step_change = np.inf
@@ -160,10 +165,10 @@ def certify(posterior: Posterior, weights: ArrayLike, *, perturb: bool = False) 
     )
 
 
-def _nonfinite(posterior: Posterior) -> Certificate:
+def _unknown(posterior: Posterior, gradient_norm: float, reason: str) -> Certificate:
     return Certificate(
         newton_decrement=np.inf,
-        gradient_norm=np.nan,
+        gradient_norm=gradient_norm,
         smallest_hessian_eigenvalue=np.nan,
         negative_direction=None,
         rank=0,
@@ -173,7 +178,7 @@ def _nonfinite(posterior: Posterior) -> Certificate:
         newton_step_change=np.inf,
         return_distance=None,
         is_optimum=False,
-        reasons=("log density, gradient or curvature is not finite",),
+        reasons=(reason,),
     )
 
 

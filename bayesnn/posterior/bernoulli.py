@@ -28,8 +28,8 @@ class Bernoulli(IndependentLikelihood):
 
     Examples
     --------
-    >>> Bernoulli().log_density(np.array([[0.0], [800.0]]), np.array([[1.0], [0.0]])).round(6)
-    array([  -0.693147, -800.      ])
+    >>> Bernoulli().log_density(np.array([[0.0], [800.0]]), np.array([[1.0], [0.0]])).round(6).tolist()
+    [-0.693147, -800.0]
     """
 
     def check_targets(self, y: ArrayLike, n_rows: int, n_outputs: int) -> FloatArray:
@@ -40,7 +40,7 @@ class Bernoulli(IndependentLikelihood):
         ArgumentError
             If a label is neither 0 nor 1, or `y` does not fit the rows and outputs.
         """
-        return checked_integers(checked_targets(y, n_rows, n_outputs), 0, 1, "labels 0 or 1")
+        return checked_integers(checked_targets(y, n_rows, n_outputs, booleans=True), 0, 1, "labels 0 or 1")
 
     def log_density(self, outputs: FloatArray, y: FloatArray) -> FloatArray:
         """Log probability of each row (..., n) at logits (..., n, out)."""

@@ -40,7 +40,7 @@ class Categorical(IndependentLikelihood):
         """
         if n_outputs < 2:
             raise ArgumentError("model", f"{n_outputs} output", "one output a class, at least 2")
-        labels = checked_targets(y, n_rows, 1)
+        labels = checked_targets(y, n_rows, 1, booleans=True)
         return checked_integers(labels, 0, n_outputs - 1, f"labels 0 to {n_outputs - 1}, one output a class")
 
     def log_density(self, outputs: FloatArray, y: FloatArray) -> FloatArray:

@@ -9,14 +9,16 @@ import numpy as np
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.errors import ArgumentError
 
+# Packages whose arrays slice by rows and may be larger than memory.
+OUTSIDE = ("dask", "h5py", "zarr")
+
 
 @dataclass(frozen=True)
 class TrainingData:
     """Inputs and targets of the same rows.
 
-    Arrays in memory are checked, copied and frozen once. Memory maps, and whatever else has ``shape`` and slices by
-    rows without being an ndarray (zarr, dask), stay where they are: each block is read, converted and checked when it
-    is used.
+    Arrays in memory are checked, copied and frozen once. Memory maps, and arrays of h5py, zarr and dask, stay where
+    they are: each block is read, converted and checked when it is used.
 
     Parameters
     ----------
@@ -95,10 +97,8 @@ class TrainingData:
 
 
 def stays_outside(array: object) -> bool:
-    """Whether an array is read a block at a time: a memory map, zarr, dask, whatever slices but is no ndarray."""
-    if isinstance(array, np.ndarray):
-        return isinstance(array, np.memmap)
-    return hasattr(array, "shape") and hasattr(array, "dtype") and hasattr(array, "__getitem__")
+    """Whether an array is read a block at a time: a memory map, or one of h5py, zarr or dask."""
+    return isinstance(array, np.memmap) or type(array).__module__.split(".")[0] in OUTSIDE
 
 
 def _frozen(array: FloatArray) -> FloatArray:

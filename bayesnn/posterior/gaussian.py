@@ -66,6 +66,7 @@ class Gaussian:
         pair = finite_array("log_sigma_prior", np.asarray(self.log_sigma_prior), (1,), wants)
         if pair.shape != (2,) or not pair[1] > 0:
             raise ArgumentError("log_sigma_prior", describe(self.log_sigma_prior), wants)
+        object.__setattr__(self, "log_sigma_prior", (float(pair[0]), float(pair[1])))
 
     @property
     def is_inferred(self) -> bool:

@@ -10,8 +10,8 @@ from bayesnn.checks import finite_array
 from bayesnn.errors import ArgumentError
 
 
-def checked_targets(y: ArrayLike, n_rows: int, n_targets: int) -> FloatArray:
-    """Return `y` as (n, t) floats.
+def checked_targets(y: ArrayLike, n_rows: int, n_targets: int, *, booleans: bool = False) -> FloatArray:
+    """Return `y` as (n, t) floats; truth values too, if `booleans` are welcome.
 
     Raises
     ------
@@ -19,7 +19,8 @@ def checked_targets(y: ArrayLike, n_rows: int, n_targets: int) -> FloatArray:
         If `y` does not fit the rows and targets, or is not finite.
     """
     wants = f"shape ({n_rows},) or ({n_rows}, 1)" if n_targets == 1 else f"shape ({n_rows}, {n_targets})"
-    given = finite_array("y", y if (labels := _as_boolean(y)) is None else labels.astype(np.float64), (1, 2), wants)
+    labels = _as_boolean(y) if booleans else None
+    given = finite_array("y", y if labels is None else labels.astype(np.float64), (1, 2), wants)
     targets = given[:, None] if given.ndim == 1 else given
     if targets.shape != (n_rows, n_targets):
         raise ArgumentError("y", f"shape {given.shape}", wants)

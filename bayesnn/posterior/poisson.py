@@ -13,6 +13,9 @@ from bayesnn.posterior.independent import (
     marginal_variances,
 )
 
+# NumPy draws no counts of larger rates.
+LARGEST_RATE = 9e18
+
 
 @dataclass(frozen=True)
 class Poisson(IndependentLikelihood):
@@ -48,7 +51,10 @@ class Poisson(IndependentLikelihood):
 
     def simulate(self, outputs: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Draw counts."""
-        return rng.poisson(np.exp(outputs)).astype(np.float64)
+        rates = np.exp(outputs)
+        counts = rng.poisson(np.minimum(rates, LARGEST_RATE)).astype(np.float64)
+        beyond = rates > LARGEST_RATE  # where a count's own spread is below the rounding of the rate
+        return np.where(beyond, rates, counts)
 
     def mean(self, outputs: FloatArray) -> FloatArray:
         """Return the rates."""

@@ -33,9 +33,9 @@ from bayesnn.posterior.prior import Prior
 
 # Outputs held at a time over all chains: 2**17 doubles with their hidden units stay near the L2 cache.
 OUTPUTS_AT_A_TIME = 2**17
-# Elements of the Jacobian held at a time by each thread: 2**20 doubles are 8 MiB. Several chains share a block only
+# Elements of the Jacobian held at a time by each thread: 2**18 doubles are 2 MiB. Several chains share a block only
 # while it stays near the L2 cache; beyond, one matrix product a chain is as fast.
-JACOBIAN_AT_A_TIME = 2**20
+JACOBIAN_AT_A_TIME = 2**18
 CACHED_JACOBIAN = 2**17
 # The search for inferred noise begins at the spread of the targets in these first rows.
 ROWS_TO_START_FROM = 1000
@@ -105,7 +105,7 @@ class Posterior:
         _want("likelihood", likelihood, Likelihood)
         _want("prior", prior, Prior)
         self.network = model
-        self._given_likelihood = likelihood
+        self.given_likelihood = likelihood
         self.prior = prior
         self.prior_precision, self.prior_mean = (
             prior.precision_for(model.weight_blocks),
@@ -167,10 +167,12 @@ class Posterior:
 
     def with_data(self, x: ArrayLike, y: ArrayLike) -> "Posterior":
         """Return the posterior of the same model, likelihood and prior given other data."""
-        return Posterior(self.network, x, y, self._given_likelihood, self.prior)
+        return Posterior(self.network, x, y, self.given_likelihood, self.prior)
 
-    def with_hyperparameters(self, likelihood: Likelihood, prior: Prior) -> "Posterior":
-        """Return the posterior of the same model and data under another likelihood and prior."""
+    def with_hyperparameters(self, likelihood: Likelihood | None, prior: Prior) -> "Posterior":
+        """Return the posterior of the same model and data under another likelihood, or its own, and another prior."""
+        if likelihood is None or likelihood is self.likelihood:
+            likelihood = self.given_likelihood  # before inferred noise became an output
         return Posterior(self.network, self.x, self.y, likelihood, prior)
 
     def check_weights(self, weights: ArrayLike, batch: bool = True) -> FloatArray:
@@ -186,6 +188,10 @@ class Posterior:
             last = f"(..., {self.n_weights})" if batch else f"({self.n_weights},)"
             raise ArgumentError("weights", f"shape {w.shape}", f"shape {last}")
         return w
+
+    def outputs(self, weights: ArrayLike, x: FloatArray) -> FloatArray:
+        """Return the network's outputs (..., n, out), without what the likelihood infers beside it."""
+        return self.network.predict(self.check_weights(weights)[..., : self.network.n_weights], x)
 
     def log_prior(self, weights: ArrayLike) -> FloatArray:
         """Log prior density (...) at weights (..., k)."""

@@ -9,7 +9,7 @@ from bayesnn.arrays import IntArray, spread_indices
 from bayesnn.laplace import Laplace
 from bayesnn.sampling.chains import Chains
 from bayesnn.seeds import generator
-from bayesnn.tree import TREE_NAME, input_variable, laplace_groups, settings_attribute, weight_variables
+from bayesnn.tree import TREE_NAME, input_variable, laplace_groups, settings_attribute, target_dim, weight_variables
 
 # Training rows at which function values of every draw are kept, for R-hat and ESS in function space.
 MONITORED_ROWS = 64
@@ -55,7 +55,7 @@ def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed
             },
             coords=sampled,
         ),
-        "observed_data": xr.Dataset({"y": (("obs", "output"), posterior.y)}),
+        "observed_data": xr.Dataset({"y": (("obs", target_dim(posterior)), posterior.y)}),
         "constant_data": xr.Dataset({"x": input_variable(posterior.x)}),
     }
     stores_log_likelihood = num_chains * n_draws * posterior.n_rows <= LARGEST_LOG_LIKELIHOOD
@@ -67,11 +67,11 @@ def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed
     outputs = model.predict(weights[:, kept], posterior.x)
     simulated = posterior.likelihood.simulate(outputs, generator(seed, "posterior predictive"))
     groups["posterior_predictive"] = xr.Dataset(
-        {"y": ((*over_draws, "obs", "output"), simulated)}, coords={**sampled, "draw": kept}
+        {"y": ((*over_draws, "obs", target_dim(posterior)), simulated)}, coords={**sampled, "draw": kept}
     )
     rows = spread_indices(posterior.n_rows, MONITORED_ROWS)
     groups["monitor"] = xr.Dataset(
-        {"f": ((*over_draws, "obs", "output"), model.predict(weights, posterior.x[rows]))},
+        {"f": ((*over_draws, "obs", "output"), posterior.outputs(weights, posterior.x[rows]))},
         coords={**sampled, "obs": rows},
     )
     linearized = laplace.predict(posterior.x[rows])

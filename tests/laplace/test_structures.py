@@ -106,6 +106,7 @@ def test_covariances_of_linear_functions(case, rng):
     expected = np.einsum("nai,ij,nbj->nab", jacobian, case.covariance, jacobian)
     assert_close(case.structure.row_covariance(jacobian), expected)
     assert_close(case.structure.row_covariance(jacobian[:, :1]), expected[:, :1, :1])
+    assert case.structure.row_covariance(jacobian[:0]).shape == (0, 2, 2)
 
 
 def test_covariance_of_draws(case):
@@ -249,9 +250,7 @@ def test_a_singular_precision_is_refused():
         lambda: BlockDiagonal((regular, singular), (slice(0, 2), slice(2, 5))),
         lambda: LastLayer(singular, slice(2, 5), 5),
     ):
-        with pytest.raises(
-            ArgumentError, match=r"^prior: got a precision of rank 2 for 3 weights, wants"
-        ):
+        with pytest.raises(ArgumentError, match=r"^prior: got a precision of rank 2 for 3 weights, wants"):
             build_singular()
 
 

@@ -1,0 +1,125 @@
+"""A mixture of Gaussians, one at each of several optima."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp, softmax
+
+from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.checks import describe, finite_array, integer_at_least
+from bayesnn.errors import ArgumentError
+from bayesnn.laplace.laplace import Laplace
+from bayesnn.laplace.predictive import Prediction
+from bayesnn.seeds import generator
+
+
+@dataclass(frozen=True, eq=False)
+class LaplaceMixture:
+    r"""Several Laplace posteriors of the same data as one: :math:`q = \sum_m \pi_m N(\hat w_m, P_m^{-1})`.
+
+    Eschenhagen et al. (2021), Mixtures of Laplace approximations for improved post-hoc uncertainty in deep learning.
+
+    Parameters
+    ----------
+    laplaces : sequence of Laplace
+        Of distinct optima; see ``find_optimum(...).others``. Their posteriors may differ in hyperparameters.
+    weights : array_like (m,), optional
+        Of each; by default in proportion to their evidences. Equal numbers weigh them alike.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none, they have different data or networks, or `weights` are not non-negative numbers, one for each.
+
+    Examples
+    --------
+    >>> from bayesnn import MLP, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace
+    >>> x = np.linspace(-1, 1, 30)[:, None]
+    >>> post = Posterior(MLP(1, (2,), 1), x, np.sin(5 * x), Gaussian(0.3), NormalPrior(1.0))
+    >>> best = find_optimum(post, n_starts=8, seed=0)
+    >>> mixture = LaplaceMixture([fit_laplace(post, optimum) for optimum in (best, *best.others)])
+    >>> mixture.predict(x).mean.shape, round(float(mixture.probabilities.sum()), 12)
+    ((30, 1), 1.0)
+    """
+
+    laplaces: Sequence[Laplace]
+    weights: ArrayLike | None = None
+
+    def __post_init__(self) -> None:
+        laplaces = tuple(self.laplaces)
+        if not laplaces:
+            raise ArgumentError("laplaces", "none", "at least one Laplace")
+        first = laplaces[0].posterior
+        for laplace in laplaces:
+            other = laplace.posterior
+            if repr(other.model) != repr(first.model) or other.n_rows != first.n_rows:
+                raise ArgumentError(
+                    "laplaces", f"{first!r} and {other!r}", "posteriors of one network and one data set"
+                )
+        if self.weights is None:
+            weights = softmax(np.array([laplace.log_marginal_likelihood for laplace in laplaces]))
+        else:
+            wants = f"{len(laplaces)} numbers, none negative, not all 0"
+            weights = finite_array("weights", self.weights, (1,), wants)
+            if weights.shape != (len(laplaces),) or np.any(weights < 0) or not weights.sum() > 0:
+                raise ArgumentError("weights", describe(self.weights), wants)
+            weights = weights / weights.sum()
+        object.__setattr__(self, "laplaces", laplaces)
+        object.__setattr__(self, "weights", weights)
+
+    @property
+    def probabilities(self) -> FloatArray:
+        """Weights (m,), summing to 1."""
+        return np.asarray(self.weights, dtype=np.float64)
+
+    @property
+    def log_marginal_likelihood(self) -> float:
+        """Log of the summed evidences of the modes, nats; each counted once, however many symmetric images it has."""
+        return float(logsumexp([laplace.log_marginal_likelihood for laplace in self.laplaces]))
+
+    def sample(self, n: int, seed: int = 0) -> FloatArray:
+        """Draw weights (n, k)."""
+        n = integer_at_least("n", n, 1)
+        chosen = generator(seed, "mixture components").choice(len(self.laplaces), size=n, p=self.probabilities)
+        draws = np.empty((n, self.laplaces[0].n_weights))
+        for m, laplace in enumerate(self.laplaces):
+            here = np.flatnonzero(chosen == m)
+            if here.size:
+                draws[here] = laplace.mean + laplace.precision.draw(here.size, generator(seed, "mixture draws", m))
+        return draws
+
+    def log_prob(self, weights: ArrayLike) -> FloatArray:
+        """Log density of the mixture (...) at weights (..., k)."""
+        return self._mixed([laplace.log_prob(weights) for laplace in self.laplaces])
+
+    def predict(
+        self,
+        x: ArrayLike,
+        kind: str = "glm",
+        *,
+        noise: bool = False,
+        link: str = "probit",
+        n_draws: int = 1000,
+        seed: int = 0,
+    ) -> Prediction:
+        """Mean and standard deviation (n, out) of the mixture of predictives; arguments as :meth:`Laplace.predict`."""
+        each = [
+            laplace.predict(x, kind, noise=noise, link=link, n_draws=n_draws, seed=seed) for laplace in self.laplaces
+        ]
+        means, variances = np.stack([p.mean for p in each]), np.stack([p.sd for p in each]) ** 2
+        mean = np.tensordot(self.probabilities, means, axes=1)
+        variance = np.tensordot(self.probabilities, variances + (means - mean) ** 2, axes=1)
+        return Prediction(mean, np.sqrt(variance))
+
+    def log_predictive_density(
+        self, x: ArrayLike, y: ArrayLike, kind: str = "glm", *, n_draws: int = 1000, seed: int = 0
+    ) -> FloatArray:
+        """Log density (n,) of new targets; arguments as :meth:`Laplace.log_predictive_density`."""
+        return self._mixed(
+            [laplace.log_predictive_density(x, y, kind, n_draws=n_draws, seed=seed) for laplace in self.laplaces]
+        )
+
+    def _mixed(self, log_densities: list[FloatArray]) -> FloatArray:
+        shares = self.probabilities.reshape(-1, *([1] * log_densities[0].ndim))
+        return logsumexp(np.stack(log_densities), axis=0, b=shares)
