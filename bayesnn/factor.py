@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular, svdvals
-from scipy.linalg.lapack import dpotrf, dpotrs, dtrcon, dtrtrs
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrcon, dtrtri, dtrtrs
 
 from bayesnn.arrays import FloatArray
 
@@ -58,12 +58,14 @@ class PrecisionFactor:
     @cached_property
     def scale(self) -> FloatArray:
         """`S` = inverse of `R` (k, k), upper triangular: ``S @ S.T`` is the covariance."""
-        return solve_triangular(self.upper, np.eye(self.size))
+        return dtrtri(self.upper)[0]
 
     @property
     def covariance(self) -> FloatArray:
         """The covariance matrix (k, k)."""
-        return self.scale @ self.scale.T
+        half = dpotri(self.upper)[0]  # its upper triangle; what is below is R's
+        upper = np.triu(half)
+        return upper + np.triu(half, 1).T
 
     @property
     def log_det(self) -> float:

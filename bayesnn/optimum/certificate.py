@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import eigh, ldl
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.factor import PrecisionFactor, factor_gram, factor_rows
@@ -23,6 +24,10 @@ STEP_CHANGE_LIMIT = 1e-5
 # another optimum, or the point was none.
 PERTURBATION, PERTURBATIONS, RETURN_LIMIT = 0.5, 3, 1e-2
 LEAST_NOISE_RATIO = 1e-6
+# Share of the prior's precision that the data's must have for its digits to be there once the two were added.
+PRIOR_HIDES = 1e-6
+# Weights from which on Lanczos is faster than the whole spectrum.
+LANCZOS_FROM = 150
 NOT_FINITE = "log density, gradient or curvature is not finite"
 TOO_LARGE = "the Hessian of {} weights does not fit in memory: no certificate without it"
 
@@ -110,27 +115,31 @@ def certify(posterior: Posterior, weights: ArrayLike, *, perturb: bool = False) 
         return _unknown(posterior, np.nan, NOT_FINITE)
     if not square_fits(posterior.n_weights):
         return _unknown(posterior, float(np.linalg.norm(gradient)), TOO_LARGE.format(posterior.n_weights))
-    ggn, hessian = posterior.ggn(w), posterior.hessian(w)
+    ggn = posterior.ggn(w)
+    hessian = posterior.hessian(w, ggn)
     if not (np.isfinite(ggn).all() and np.isfinite(hessian).all()):
         return _unknown(posterior, np.nan, NOT_FINITE)
-    rank, n_informed = _rank_of_data(posterior, w)
-    eigenvalues, directions = eigh(hessian)
+    rank, n_informed = _rank_of_data(posterior, w, ggn)
     decrement = step_change = np.inf
-    factor = factor_gram(hessian)
-    # Cholesky refuses a positive definite matrix too ill-conditioned for it; eigenvalues decide then.
-    resolvable = eigenvalues[0] > posterior.n_weights * np.finfo(float).eps * eigenvalues[-1]
+    factor, direction, resolvable = factor_gram(hessian), None, False
     if factor is not None:
+        least = _smallest_eigenvalue(hessian, factor)
         decrement = float(np.linalg.norm(factor.half_solve(gradient)))
         step_change = float(posterior.log_density(w + factor.solve(gradient)) - value)
-    elif resolvable:
-        along = directions.T @ gradient
-        decrement = float(np.sqrt(np.sum(along**2 / eigenvalues)))
-        step_change = float(posterior.log_density(w + directions @ (along / eigenvalues)) - value)
-    positive = factor is not None or bool(resolvable)
+    else:
+        eigenvalues, directions = eigh(hessian)
+        least, direction = float(eigenvalues[0]), directions[:, 0]
+        # Cholesky refuses a positive definite matrix too ill-conditioned for it; eigenvalues decide then.
+        resolvable = bool(least > posterior.n_weights * np.finfo(float).eps * eigenvalues[-1])
+        if resolvable:
+            along = directions.T @ gradient
+            decrement = float(np.sqrt(np.sum(along**2 / eigenvalues)))
+            step_change = float(posterior.log_density(w + directions @ (along / eigenvalues)) - value)
+    positive = factor is not None or resolvable
     noise_ratio = min(1.0, _noise_ratio(posterior, w, rank))
     limit = max(DECREMENT_LIMIT * noise_ratio, _rounding(posterior))
     checks = [
-        (positive, f"smallest Hessian eigenvalue {eigenvalues[0]:.3g}", "above 0"),
+        (positive, f"smallest Hessian eigenvalue {least:.3g}", "above 0"),
         (
             decrement <= limit,
             f"Newton decrement {decrement:.2g} posterior sd",
@@ -152,8 +161,8 @@ def certify(posterior: Posterior, weights: ArrayLike, *, perturb: bool = False) 
     return Certificate(
         newton_decrement=decrement,
         gradient_norm=float(np.linalg.norm(gradient)),
-        smallest_hessian_eigenvalue=float(eigenvalues[0]),
-        negative_direction=None if positive else directions[:, 0],
+        smallest_hessian_eigenvalue=least,
+        negative_direction=None if positive else direction,
         rank=rank,
         n_informed=n_informed,
         n_weights=posterior.n_weights,
@@ -182,14 +191,42 @@ def _unknown(posterior: Posterior, gradient_norm: float, reason: str) -> Certifi
     )
 
 
-def _rank_of_data(posterior: Posterior, weights: FloatArray) -> tuple[int, int]:
-    """Rank of B, and the number of directions where the data outweigh the prior."""
-    factor = factor_rows(posterior.likelihood_rows(weights), posterior.n_weights)
+def _rank_of_data(posterior: Posterior, weights: FloatArray, ggn: FloatArray) -> tuple[int, int]:
+    """Rank of B, and the number of directions where the data outweigh the prior.
+
+    From B'Lambda B where its conditioning leaves no doubt of full rank; elsewhere by QR of its rows, which costs more.
+    """
     precision = posterior.prior_precision
+    gram = ggn - np.diag(precision)
+    # Digits of the data are lost under a prior that much larger.
+    if np.all(gram.diagonal() > PRIOR_HIDES * precision) and factor_gram(gram) is not None:
+        return posterior.n_weights, _n_positive(gram - np.diag(precision))
+    factor = factor_rows(posterior.likelihood_rows(weights), posterior.n_weights)
     if not np.all(precision > 0):
         return factor.rank, factor.rank
     informed = np.linalg.svd(factor.upper / np.sqrt(precision), compute_uv=False)
     return factor.rank, int((informed > 1.0).sum())
+
+
+def _n_positive(matrix: FloatArray) -> int:
+    """Count positive eigenvalues by Sylvester's law of inertia: as many as in the D of LDL' (Golub & Van Loan, 4.4)."""
+    _, diagonal, _ = ldl(matrix)
+    # Blocks of two rows, which pivoting makes where it must, have one eigenvalue of each sign.
+    in_pairs = np.zeros(len(matrix), dtype=bool)
+    paired = np.diag(diagonal, -1) != 0
+    in_pairs[:-1] |= paired
+    in_pairs[1:] |= paired
+    return int(paired.sum()) + int((diagonal.diagonal()[~in_pairs] > 0).sum())
+
+
+def _smallest_eigenvalue(hessian: FloatArray, factor: PrecisionFactor) -> float:
+    """Smallest eigenvalue of a positive definite Hessian, by Lanczos on its inverse."""
+    if len(hessian) < LANCZOS_FROM:
+        return float(eigh(hessian, eigvals_only=True, subset_by_index=(0, 0))[0])
+    inverse = LinearOperator(hessian.shape, matvec=lambda v: factor.solve(np.ravel(v)), dtype=np.float64)
+    start = np.random.default_rng(0).standard_normal(len(hessian))
+    largest = eigsh(inverse, k=1, which="LA", v0=start, return_eigenvectors=False)
+    return 1.0 / float(largest[0])
 
 
 def _return_distance(

@@ -1,5 +1,6 @@
 """Training data, in memory or read a block at a time."""
 
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -80,7 +81,12 @@ class TrainingData:
             If a block read from outside does not fit or is not finite.
         """
         x, y = self.x[rows], self.y[rows]
-        return (x, y) if self.in_memory else self.checked(x, y, rows)
+        if self.in_memory:
+            return x, y
+        checked = self.checked(x, y, rows)
+        _unmap_pages(self.x)
+        _unmap_pages(self.y)
+        return checked
 
     def checked(self, x: Any, y: Any, rows: slice) -> tuple[FloatArray, FloatArray]:
         """Convert and check a block that was read from outside."""
@@ -94,6 +100,15 @@ class TrainingData:
     def without_arrays(self) -> "TrainingData":
         """Return the checks alone, for a worker that has a block already."""
         return TrainingData(None, None, self.check_x, self.check_y)
+
+
+def _unmap_pages(array: object) -> None:
+    """Let go of the pages of a memory map that were read: they stay in the system's cache, and leave this process."""
+    if not isinstance(array, np.memmap) or array.mode not in ("r", "r+"):
+        return  # pages of a private map may hold changes that are nowhere else
+    pages: Any = getattr(cast("Any", array), "_mmap", None)
+    if pages is not None and hasattr(pages, "madvise"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def stays_outside(array: object) -> bool:
