@@ -6,9 +6,12 @@ One thread also makes results independent of how many the machine has.
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import cache, wraps
 
 from threadpoolctl import ThreadpoolController
+
+_limited: ContextVar[bool] = ContextVar("limited", default=False)
 
 
 @cache
@@ -31,7 +34,13 @@ def on_one_blas_thread[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _controller().limit(limits=1, user_api="blas"):
-            return function(*args, **kwargs)
+        if _limited.get():
+            return function(*args, **kwargs)  # by a caller: looking again takes longer than small work
+        before = _limited.set(True)
+        try:
+            with _controller().limit(limits=1, user_api="blas"):
+                return function(*args, **kwargs)
+        finally:
+            _limited.reset(before)
 
     return limited

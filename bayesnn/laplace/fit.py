@@ -29,7 +29,8 @@ def fit_laplace(
     posterior : Posterior
         What to approximate.
     optimum : Optimum or array_like (k,)
-        Where to linearize. The point is certified anew under `posterior`; read ``laplace.certificate``.
+        Where to linearize. Unless it is an optimum of this very `posterior`, which has its certificate, the point is
+        certified under it; read ``laplace.certificate``.
     curvature : {"ggn", "hessian", "fisher"}
         ``"ggn"``: ``B' Lambda B + prior``, positive definite under a proper prior. ``"hessian"``: the exact one, the
         better Gaussian at a mode. ``"fisher"``: the empirical Fisher information, sum of outer products of the rows'
@@ -67,7 +68,10 @@ def fit_laplace(
     mean = posterior.check_weights(finite_array("optimum", point, (1,), f"shape ({posterior.n_weights},)"), batch=False)
     if structure == "full":
         check_memory(structure, posterior.n_weights)
-    certificate = certify(posterior, mean)
+    if isinstance(optimum, Optimum) and optimum.posterior is posterior:
+        certificate = optimum.certificate
+    else:
+        certificate = certify(posterior, mean)
     if not np.isfinite(certificate.gradient_norm):
         raise ArgumentError("optimum", "a point where log density or curvature is not finite", "an optimum")
     mean.flags.writeable = False

@@ -136,11 +136,7 @@ class Laplace:
         MacKay (1992), Neural Computation 4, 448. Add :attr:`log_symmetry_order` for all symmetric images. Where weights
         are held fixed, their prior does not count, and `k` is the number of the others.
         """
-        peak = float(self.posterior.log_density(self.mean))
-        if isinstance(self.precision, LastLayer):
-            prior = self.posterior.log_prior_of_each(self.mean)
-            peak -= float(prior.sum() - prior[self.precision.place].sum())
-        return peak + 0.5 * (self.precision.n_free * LOG_2PI - self.precision.log_det)
+        return laplace_evidence(self.posterior, self.mean, self.precision)
 
     @property
     def log_symmetry_order(self) -> float:
@@ -261,3 +257,12 @@ class Laplace:
     def _of_network(self, *of_outputs: FloatArray) -> tuple[FloatArray, ...]:
         """Leave out what the likelihood infers beside the network."""
         return tuple(part[..., : self.posterior.network.n_outputs] for part in of_outputs)
+
+
+def laplace_evidence(posterior: Posterior, mean: FloatArray, precision: Structure) -> float:
+    """Laplace approximation of the log evidence, nats, with a Gaussian at `mean` (k,)."""
+    peak = float(posterior.log_density(mean))
+    if isinstance(precision, LastLayer):
+        prior = posterior.log_prior_of_each(mean)
+        peak -= float(prior.sum() - prior[precision.place].sum())
+    return peak + 0.5 * (precision.n_free * LOG_2PI - precision.log_det)

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import describe, finite_array, integer_at_least
+from bayesnn.checks import describe, finite_array, integer_at_least, one_of
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace.laplace import Laplace
 from bayesnn.laplace.predictive import Prediction
@@ -24,8 +24,9 @@ class LaplaceMixture:
     ----------
     laplaces : sequence of Laplace
         Of distinct optima; see ``find_optimum(...).others``. Their posteriors may differ in hyperparameters.
-    weights : array_like (m,), optional
-        Of each; by default in proportion to their evidences. Equal numbers weigh them alike.
+    weights : {"evidence", "equal"} or array_like (m,)
+        Of each: in proportion to their evidences, alike, or as given. Evidences of networks often differ by tens of
+        nats, and one optimum then has all the weight; ``benchmarks/held_out.py`` shows what equal weights gain.
 
     Raises
     ------
@@ -44,7 +45,7 @@ class LaplaceMixture:
     """
 
     laplaces: Sequence[Laplace]
-    weights: ArrayLike | None = None
+    weights: ArrayLike | str | None = "evidence"
 
     def __post_init__(self) -> None:
         laplaces = tuple(self.laplaces)
@@ -57,8 +58,11 @@ class LaplaceMixture:
                 raise ArgumentError(
                     "laplaces", f"{first!r} and {other!r}", "posteriors of one network and one data set"
                 )
-        if self.weights is None:
-            weights = softmax(np.array([laplace.log_marginal_likelihood for laplace in laplaces]))
+        if self.weights is None or isinstance(self.weights, str):
+            if one_of("weights", self.weights or "evidence", ("evidence", "equal")) == "equal":
+                weights = np.full(len(laplaces), 1.0 / len(laplaces))
+            else:
+                weights = softmax(np.array([laplace.log_marginal_likelihood for laplace in laplaces]))
         else:
             wants = f"{len(laplaces)} numbers, none negative, not all 0"
             weights = finite_array("weights", self.weights, (1,), wants)

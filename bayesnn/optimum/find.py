@@ -1,7 +1,7 @@
 """Search for optima from several starts, deduplicate them modulo symmetry, and certify them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -52,6 +52,8 @@ class Optimum:
         Further points where runs ended, best first; empty for those points themselves.
     interrupted : bool
         Whether Ctrl-C ended the search before all runs had ended.
+    posterior : Posterior or None
+        Whose optimum it is, and under which it was certified.
     """
 
     weights: FloatArray
@@ -62,6 +64,7 @@ class Optimum:
     n_steps: int = 0
     others: tuple["Optimum", ...] = ()
     interrupted: bool = False
+    posterior: Posterior | None = field(default=None, repr=False, compare=False)
 
 
 @on_one_blas_thread
@@ -239,4 +242,6 @@ def _certified(posterior: Posterior, group: Sequence[Descent], perturb: bool) ->
     free = certificate.rank < certificate.n_weights and not np.any(posterior.prior_precision)
     if free and status in (Status.max_steps, Status.stalled):
         status = Status.rank_deficient  # the search wandered, or rested, in a valley the data do not close
-    return Optimum(found.weights, found.log_density, status, certificate, len(group), found.n_steps)
+    return Optimum(
+        found.weights, found.log_density, status, certificate, len(group), found.n_steps, posterior=posterior
+    )

@@ -30,6 +30,7 @@ from bayesnn.posterior.gaussian import Gaussian
 from bayesnn.posterior.heteroscedastic import LOG_2PI, InferredGaussian
 from bayesnn.posterior.likelihood import Likelihood
 from bayesnn.posterior.prior import Prior
+from bayesnn.threads import on_one_blas_thread
 
 # Outputs held at a time over all chains: 2**17 doubles with their hidden units stay near the L2 cache.
 OUTPUTS_AT_A_TIME = 2**17
@@ -401,8 +402,7 @@ class Posterior:
     def _sum(self, function: BlockFunction, weights: FloatArray, blocks: list[slice]) -> Sums:
         """Sum what `function` returns over blocks of rows, on all cores if that is worth it."""
         if len(blocks) == 1 and not is_dask(self.x):
-            x, y, likelihood = self._block(blocks[0])
-            return function(self.model, weights, likelihood, x, y)
+            return on_one_blas_thread(self._on_block)(function, weights, blocks[0])
         if is_dask(self.x):
             on_chunk = partial(_on_chunk, function, self.model, weights, self.likelihood, self._data.without_arrays())
             return sum_by_dask(on_chunk, self.x, self.y)
