@@ -11,8 +11,6 @@ raced a second time from starts close to the optima found, where both end at the
 
 import argparse
 import json
-import os
-import platform
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,13 +19,12 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import scipy
 from rich.console import Console
 from rich.table import Table
 from scipy.optimize import OptimizeResult, least_squares
-from threadpoolctl import threadpool_info, threadpool_limits
+from setting import machine, versions
+from threadpoolctl import threadpool_limits
 
-import bayesnn
 from bayesnn import MLP, Gaussian, NormalPrior, Posterior, datasets
 from bayesnn.optimum import Climb, Status
 
@@ -257,20 +254,6 @@ def races_of(problem: StackedResiduals, near: bool, threads: int) -> dict[str, l
     return {scale: [race(i, ours, run) for i, run in enumerate(runs)] for scale, runs in theirs.items()}
 
 
-def machine() -> dict[str, Any]:
-    """Describe the machine without naming it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    blas = {(lib["internal_api"], lib["version"], lib["num_threads"]) for lib in threadpool_info()}
-    return {
-        "cpu": models[0] if models else platform.machine(),
-        "cores": os.cpu_count(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "blas": [f"{name} {version}, {threads} threads" for name, version, threads in sorted(blas)],
-    }
-
-
 def table_of(summaries: dict[str, dict[str, dict[str, Any]]], threads: int) -> Table:
     """Lay out the summaries."""
     table = Table(title=f"bayesnn's Levenberg-Marquardt and SciPy's trf, {threads} BLAS thread(s) for SciPy")
@@ -314,12 +297,7 @@ def main() -> None:
     record = {
         "what": "SciPy's time over ours to the loss SciPy ends at, or a lower one; median over starts",
         "scipy_blas_threads": options.threads,
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-            "bayesnn": bayesnn.__version__,
-        },
+        "versions": versions(),
         "machine": machine(),
         "seconds": perf_counter() - begin,
         "problems": {
