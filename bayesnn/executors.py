@@ -79,7 +79,9 @@ def sum_by_dask(function: Callable[[Any, Any, slice], Sums], x: Any, y: Any) -> 
     delayed: Any = import_module("dask").delayed  # optional: whoever hands in a dask array has it
     whole_rows = x.rechunk(dict.fromkeys(range(1, x.ndim), -1)) if x.ndim > 1 else x
     evaluate, combine = delayed(function, pure=False), delayed(add, pure=False)
-    parts: list[Any] = [evaluate(whole_rows[rows], y[rows], rows) for rows in row_chunks(whole_rows)]
+    parts: list[Any] = [
+        evaluate(whole_rows[rows], y[rows], rows) for rows in row_chunks(whole_rows) if rows.stop > rows.start
+    ]
     while len(parts) > 1:
         pairs = [combine(parts[i], parts[i + 1]) for i in range(0, len(parts) - 1, 2)]
         parts = pairs + parts[len(pairs) * 2 :]

@@ -1,7 +1,8 @@
 """A mixture of Gaussians, one at each of several optima."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from scipy.special import logsumexp, softmax
@@ -11,6 +12,7 @@ from bayesnn.checks import describe, finite_array, integer_at_least, one_of
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace.laplace import Laplace
 from bayesnn.laplace.predictive import Prediction
+from bayesnn.posterior.data import stays_outside
 from bayesnn.seeds import generator
 
 
@@ -48,27 +50,21 @@ class LaplaceMixture:
     weights: ArrayLike | str | None = "evidence"
 
     def __post_init__(self) -> None:
-        laplaces = tuple(self.laplaces)
-        if not laplaces:
-            raise ArgumentError("laplaces", "none", "at least one Laplace")
-        first = laplaces[0].posterior
-        for laplace in laplaces:
-            other = laplace.posterior
-            if repr(other.model) != repr(first.model) or other.n_rows != first.n_rows:
-                raise ArgumentError(
-                    "laplaces", f"{first!r} and {other!r}", "posteriors of one network and one data set"
-                )
+        laplaces = _checked(self.laplaces)
         if self.weights is None or isinstance(self.weights, str):
-            if one_of("weights", self.weights or "evidence", ("evidence", "equal")) == "equal":
+            kind = one_of("weights", "evidence" if self.weights is None else self.weights, ("evidence", "equal"))
+            if kind == "equal":
                 weights = np.full(len(laplaces), 1.0 / len(laplaces))
             else:
                 weights = softmax(np.array([laplace.log_marginal_likelihood for laplace in laplaces]))
         else:
             wants = f"{len(laplaces)} numbers, none negative, not all 0"
             weights = finite_array("weights", self.weights, (1,), wants)
-            if weights.shape != (len(laplaces),) or np.any(weights < 0) or not weights.sum() > 0:
+            if weights.shape != (len(laplaces),) or np.any(weights < 0) or not np.any(weights > 0):
                 raise ArgumentError("weights", describe(self.weights), wants)
+            weights = weights / weights.max()  # whose sum does not overflow
             weights = weights / weights.sum()
+        weights.flags.writeable = False
         object.__setattr__(self, "laplaces", laplaces)
         object.__setattr__(self, "weights", weights)
 
@@ -127,3 +123,33 @@ class LaplaceMixture:
     def _mixed(self, log_densities: list[FloatArray]) -> FloatArray:
         shares = self.probabilities.reshape(-1, *([1] * log_densities[0].ndim))
         return logsumexp(np.stack(log_densities), axis=0, b=shares)
+
+
+def _checked(laplaces: object) -> tuple[Laplace, ...]:
+    """Return the Laplaces if they belong to one network and one data set."""
+    if not isinstance(laplaces, Iterable):
+        raise ArgumentError("laplaces", describe(laplaces), "a sequence of Laplace")
+    given: list[Laplace] = []
+    for laplace in cast("Iterable[object]", laplaces):
+        if not isinstance(laplace, Laplace):
+            raise ArgumentError("laplaces", describe(laplace), "a sequence of Laplace")
+        given.append(laplace)
+    if not given:
+        raise ArgumentError("laplaces", "none", "at least one Laplace")
+    first = given[0].posterior
+    for laplace in given:
+        other = laplace.posterior
+        same_kind = repr(other.model) == repr(first.model) and other.n_weights == first.n_weights
+        if not (same_kind and _same_rows(first.x, other.x) and _same_rows(first.y, other.y)):
+            wants = "posteriors of one network and one data set"
+            raise ArgumentError("laplaces", f"{first!r} and {other!r}", wants)
+    return tuple(given)
+
+
+def _same_rows(left: FloatArray, right: FloatArray) -> bool:
+    """Whether two data sets are one; those that stay outside memory are compared by identity and shape alone."""
+    if left is right:
+        return True
+    if stays_outside(left) or stays_outside(right):
+        return tuple(left.shape) == tuple(right.shape)
+    return np.array_equal(left, right)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import zipfile
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
@@ -54,7 +53,7 @@ def save_laplace(laplace: Laplace, path: str | os.PathLike[str]) -> Path:
         arrays["negative_direction"] = laplace.certificate.negative_direction
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     with written_whole(path) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        cast("Any", np.savez)(file, **arrays)
     return Path(path)
 
 
@@ -78,28 +77,43 @@ def load_laplace(path: str | os.PathLike[str], posterior: Posterior) -> Laplace:
     ArgumentError
         If the file is none of these, of another version of the format, or belongs to another posterior.
     """
+    name = " ".join(os.fspath(path).split())
+    wants = "a file of save_laplace"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, AnyArray] = {name: file[name] for name in file.files}
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays: dict[str, AnyArray] = {entry: file[entry] for entry in file.files}
         header: dict[str, Any] = json.loads(arrays.pop("header").tobytes().decode())
+        if header["format"] != FORMAT:
+            raise ArgumentError("path", f"a file of format {header['format']}", f"one of format {FORMAT}")
+        belongs_to: dict[str, Any] = header["belongs_to"]
+        for part, present in _identity(posterior).items():
+            if belongs_to[part] != present:
+                raise ArgumentError("posterior", f"{part} {present}", f"{belongs_to[part]}, as in the file")
+        return _assembled(posterior, header, arrays)
+    except ArgumentError:
+        raise
     except FileNotFoundError:
-        raise ArgumentError("path", f"{os.fspath(path)}, where there is no file", "a file of save_laplace") from None
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile):
-        raise ArgumentError("path", f"{os.fspath(path)}, which is no Laplace file", "a file of save_laplace") from None
-    if header.get("format") != FORMAT:
-        raise ArgumentError("path", f"a file of format {header.get('format')}", f"one of format {FORMAT}")
-    identity = _identity(posterior)
-    for part, saved in cast("dict[str, Any]", header["belongs_to"]).items():
-        if identity.get(part) != saved:
-            raise ArgumentError("posterior", f"{part} {identity.get(part)}", f"{saved}, as in the file")
+        raise ArgumentError("path", f"{name}, where there is no file", wants) from None
+    # A damaged archive shows as almost anything: bad zip, compression, JSON, types or missing entries.
+    except Exception as error:
+        raise ArgumentError("path", f"{name}, which is no Laplace file", wants) from error
+
+
+def _assembled(posterior: Posterior, header: dict[str, Any], arrays: dict[str, AnyArray]) -> Laplace:
     direction = arrays.pop("negative_direction", None)
+    for entry in arrays.values():
+        if entry.dtype.kind not in "fib":
+            raise TypeError(entry.dtype)
     stored: dict[str, Any] = {**header["certificate"], "negative_direction": direction}
     stored["reasons"] = tuple(stored["reasons"])
     certificate = Certificate(**{field.name: stored[field.name] for field in fields(Certificate)})
     mean: FloatArray = arrays.pop("mean")
-    mean.flags.writeable = False
     precision = _form(header["form"], arrays)
-    return Laplace(posterior, mean, precision, header["curvature"], header["structure"], certificate)
+    shapes = {mean.shape, (precision.size,), precision.variance().shape}
+    if shapes != {(posterior.n_weights,)}:
+        raise ValueError(shapes)
+    mean.flags.writeable = False
+    return Laplace(posterior, mean, precision, str(header["curvature"]), str(header["structure"]), certificate)
 
 
 def _identity(posterior: Posterior) -> dict[str, Any]:
@@ -125,6 +139,8 @@ def _factor_arrays(factor: PrecisionFactor, prefix: str = "") -> dict[str, AnyAr
 
 def _factor_of(arrays: dict[str, AnyArray], prefix: str = "") -> PrecisionFactor:
     upper: FloatArray = arrays[f"{prefix}upper"]
+    if upper.ndim != 2 or upper.shape[0] != upper.shape[1]:
+        raise ValueError(upper.shape)
     return PrecisionFactor(upper, len(upper), "qr" if arrays[f"{prefix}is_qr"] else "cholesky")
 
 

@@ -30,13 +30,13 @@ class TrainingData:
     check_x : callable
         Turns a block of inputs into floats, or raises ArgumentError.
     check_y : callable
-        The same for targets and their number of rows.
+        The same for targets, their number, and which rows they are.
     """
 
     x: Any
     y: Any
     check_x: Callable[[ArrayLike], FloatArray]
-    check_y: Callable[[ArrayLike, int], FloatArray]
+    check_y: Callable[[ArrayLike, int, slice], FloatArray]
 
     @staticmethod
     def of(
@@ -50,16 +50,16 @@ class TrainingData:
             If data in memory do not fit, or `x` and `y` have different numbers of rows.
         """
         inputs = x if stays_outside(x) else _frozen(check_x(x))
-        n_rows = int(cast("Any", inputs).shape[0])
+        n_rows = _count_rows("x", inputs)
         if n_rows == 0:
             raise ArgumentError("x", "no rows", "at least one row")
-        if not stays_outside(y):
-            return TrainingData(inputs, _frozen(check_y(y, n_rows)), check_x, check_y)
-        rows_of_y = int(cast("Any", y).shape[0])
+        targets = y if stays_outside(y) else _frozen(check_y(y, n_rows, slice(0, n_rows)))
+        rows_of_y = _count_rows("y", targets)
         if rows_of_y != n_rows:
             raise ArgumentError("y", f"{rows_of_y} rows", f"{n_rows} rows, as many as x")
-        data = TrainingData(inputs, y, check_x, check_y)
-        data.block(slice(0, 1))  # shapes and types show in the first row already
+        data = TrainingData(inputs, targets, check_x, check_y)
+        if not data.in_memory:
+            data.block(slice(0, 1))  # shapes and types show in the first row already
         return data
 
     @property
@@ -92,7 +92,7 @@ class TrainingData:
         """Convert and check a block that was read from outside."""
         try:
             inputs = self.check_x(np.asarray(x))
-            return inputs, self.check_y(np.asarray(y), len(inputs))
+            return inputs, self.check_y(np.asarray(y), len(inputs), rows)
         except ArgumentError as error:
             where = f"{error.got}, in rows {rows.start} to {rows.stop}"
             raise ArgumentError(error.argument, where, error.wants) from None
@@ -100,6 +100,13 @@ class TrainingData:
     def without_arrays(self) -> "TrainingData":
         """Return the checks alone, for a worker that has a block already."""
         return TrainingData(None, None, self.check_x, self.check_y)
+
+
+def _count_rows(argument: str, array: object) -> int:
+    rows = cast("Any", array).shape[0]
+    if rows != rows:  # NaN: dask does not know before it has computed
+        raise ArgumentError(argument, "a dask array of unknown length", "compute_chunk_sizes() called on it first")
+    return int(rows)
 
 
 def _unmap_pages(array: object) -> None:

@@ -106,9 +106,13 @@ class Gaussian:
         targets = checked_targets(y, n_rows, n_outputs)
         if self.is_inferred:
             return targets
-        if self._sigma.size not in (1, n_rows):
-            raise ArgumentError("sigma_noise", f"shape ({self._sigma.size},)", f"a number or shape ({n_rows},)")
+        self.check_rows(n_rows)
         return targets
+
+    def check_rows(self, n_rows: int) -> None:
+        """Raise ArgumentError if there is one ``sigma_noise`` per row, and not for this many."""
+        if not self.is_inferred and self._sigma.size not in (1, n_rows):
+            raise ArgumentError("sigma_noise", f"shape ({self._sigma.size},)", f"a number or shape ({n_rows},)")
 
     def rows(self, rows: slice) -> "Gaussian":
         """Return the likelihood of some rows only."""

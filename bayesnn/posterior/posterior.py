@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
-from bayesnn.executors import is_dask, n_cores, sum_by_dask, sum_in_threads
+from bayesnn.executors import add, is_dask, n_cores, sum_by_dask, sum_in_threads
 from bayesnn.factor import PrecisionFactor, factor_gram, factor_rows
 from bayesnn.models import Model, WithConstants
 from bayesnn.posterior.blocks import (
@@ -118,6 +118,8 @@ class Posterior:
             self._infer_noise(likelihood)
         check_targets = partial(_check_targets, self.likelihood, self.model.n_outputs)
         self._data = TrainingData.of(x, y, self.model.check_inputs, check_targets)
+        if isinstance(self.likelihood, Gaussian):
+            self.likelihood.check_rows(self.n_rows)
         if isinstance(self.model, WithConstants):
             self._start_noise_at_spread(self.model)
         self.prior_precision.flags.writeable = self.prior_mean.flags.writeable = False
@@ -404,7 +406,9 @@ class Posterior:
         if len(blocks) == 1 and not is_dask(self.x):
             return on_one_blas_thread(self._on_block)(function, weights, blocks[0])
         if is_dask(self.x):
-            on_chunk = partial(_on_chunk, function, self.model, weights, self.likelihood, self._data.without_arrays())
+            step = blocks[0].stop - blocks[0].start
+            checks = self._data.without_arrays()
+            on_chunk = partial(_on_chunk, function, self.model, weights, self.likelihood, checks, step)
             return sum_by_dask(on_chunk, self.x, self.y)
         tasks = (partial(self._on_block, function, weights, rows) for rows in blocks)
         return sum_in_threads(tasks, n_cores() if getattr(self.model, "runs_in_threads", False) else 1)
@@ -414,8 +418,8 @@ class Posterior:
         return function(self.model, weights, likelihood, x, y)
 
 
-def _check_targets(likelihood: Likelihood, n_outputs: int, y: ArrayLike, n_rows: int) -> FloatArray:
-    return likelihood.check_targets(y, n_rows, n_outputs)
+def _check_targets(likelihood: Likelihood, n_outputs: int, y: ArrayLike, n_rows: int, rows: slice) -> FloatArray:
+    return likelihood.rows(rows).check_targets(y, n_rows, n_outputs)
 
 
 def _on_chunk(
@@ -424,13 +428,24 @@ def _on_chunk(
     weights: FloatArray,
     likelihood: Likelihood,
     data: TrainingData,
+    step: int,
     x: FloatArray,
     y: FloatArray,
     rows: slice,
 ) -> Sums:
-    """Run `function` on one chunk of a dask array, where that chunk is."""
-    checked = data.checked(x, y, rows)
-    return function(model, weights, likelihood.rows(rows), *checked)
+    """Run `function` on one chunk of a dask array, where that chunk is, a block of `step` rows at a time."""
+    inputs, targets = data.checked(x, y, rows)
+    parts = (
+        function(
+            model,
+            weights,
+            likelihood.rows(slice(rows.start + start, rows.start + min(start + step, len(inputs)))),
+            inputs[start : start + step],
+            targets[start : start + step],
+        )
+        for start in range(0, len(inputs), step)
+    )
+    return reduce(add, parts)
 
 
 def _want(argument: str, value: object, kind: type) -> None:
