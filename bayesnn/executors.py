@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from itertools import pairwise
+from operator import getitem
 from typing import Any
 
 from bayesnn.arrays import FloatArray
@@ -79,9 +80,10 @@ def sum_by_dask(function: Callable[[Any, Any, slice], Sums], x: Any, y: Any) -> 
     delayed: Any = import_module("dask").delayed  # optional: whoever hands in a dask array has it
     whole_rows = x.rechunk(dict.fromkeys(range(1, x.ndim), -1)) if x.ndim > 1 else x
     evaluate, combine = delayed(function, pure=False), delayed(add, pure=False)
-    parts: list[Any] = [
-        evaluate(whole_rows[rows], y[rows], rows) for rows in row_chunks(whole_rows) if rows.stop > rows.start
-    ]
+    # Slicing an array that is not dask's would read it here and now.
+    part_of = getitem if is_dask(y) else delayed(getitem, pure=False)
+    filled = [rows for rows in row_chunks(whole_rows) if rows.stop > rows.start]
+    parts: list[Any] = [evaluate(whole_rows[rows], part_of(y, rows), rows) for rows in filled]
     while len(parts) > 1:
         pairs = [combine(parts[i], parts[i + 1]) for i in range(0, len(parts) - 1, 2)]
         parts = pairs + parts[len(pairs) * 2 :]

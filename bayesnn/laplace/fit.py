@@ -6,7 +6,7 @@ from bayesnn.arrays import ArrayLike, IntArray
 from bayesnn.checks import finite_array, integer_at_least, one_of
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace.laplace import Laplace
-from bayesnn.laplace.precision import CURVATURES, STRUCTURES, build_precision, check_memory
+from bayesnn.laplace.precision import CURVATURES, STRUCTURES, build_precision, check_memory, is_dual
 from bayesnn.optimum import Certificate, Optimum, certify
 from bayesnn.posterior import Posterior
 from bayesnn.threads import on_one_blas_thread
@@ -66,7 +66,7 @@ def fit_laplace(
     rank = integer_at_least("rank", rank, 1)
     point = optimum.weights if isinstance(optimum, Optimum) else optimum
     mean = posterior.check_weights(finite_array("optimum", point, (1,), f"shape ({posterior.n_weights},)"), batch=False)
-    if structure == "full":
+    if structure == "full" and not is_dual(posterior, curvature):
         check_memory(structure, posterior.n_weights)
     if isinstance(optimum, Optimum) and optimum.posterior is posterior:
         certificate = optimum.certificate

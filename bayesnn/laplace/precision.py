@@ -61,7 +61,7 @@ def build_precision(
     """
     if structure == "lowrank":
         return _low_rank(posterior, weights, curvature, rank)
-    if structure == "full" and _is_dual(posterior, curvature):
+    if structure == "full" and is_dual(posterior, curvature):
         return dual(np.concatenate([*posterior.likelihood_rows(weights)]), posterior.prior_precision)
     if structure == "diag" and curvature == "ggn":
         return _diagonal(posterior, posterior.fisher_diagonal(weights) + posterior.prior_precision, curvature, along)
@@ -96,7 +96,8 @@ def _places(posterior: Posterior, structure: str) -> tuple[slice, ...]:
     return (slice(first, posterior.n_weights),)
 
 
-def _is_dual(posterior: Posterior, curvature: str) -> bool:
+def is_dual(posterior: Posterior, curvature: str) -> bool:
+    """Whether a full precision is kept in the space of the data: fewer targets than weights, and a proper prior."""
     n_rows = posterior.n_rows * posterior.model.n_outputs
     return curvature == "ggn" and n_rows < posterior.n_weights and bool(np.all(posterior.prior_precision > 0))
 

@@ -14,6 +14,8 @@ from bayesnn.models.model import Pullback, WeightBlock
 # First step of the adaptive differences, relative to the weight; a weight at 0 is taken to be of this size.
 FIRST_STEP = 2.0**-4
 SIZE_OF_ZERO = 1e-2
+# Times the adaptive differences halve their step at most.
+HALVINGS = 8
 # Step of second differences, relative: the fourth root of the rounding error balances it against curvature.
 SECOND_STEP = float(np.finfo(float).eps ** 0.25)
 # A Jacobian of the user's may differ from accurate differences by this much, relative to its column's length.
@@ -183,7 +185,7 @@ class FunctionModel:
         def at(first: FloatArray) -> tuple[FloatArray, FloatArray]:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 found = adaptive_jacobian(
-                    stacked, weights, initial_step=first, tolerances={"rtol": 1e-13, "atol": 0.0}, maxiter=8
+                    stacked, weights, initial_step=first, tolerances={"rtol": 1e-13, "atol": 0.0}, maxiter=HALVINGS
                 )
             return np.asarray(found.df), np.nan_to_num(np.linalg.norm(found.error, axis=0), nan=np.inf)
 
@@ -203,8 +205,13 @@ class FunctionModel:
             return  # no verdict here; the next point is checked instead
         lengths = np.linalg.norm(expected, axis=(0, 1))
         apart = np.linalg.norm(given - expected, axis=(0, 1)) / np.where(lengths > 0, lengths, 1.0)
-        worst = int(np.argmax(apart))
-        if not apart[worst] <= JACOBIAN_TOLERANCE:
+        # What rounding of the outputs makes of differences over the smallest step, which may be all a column has.
+        outputs = float(np.linalg.norm(self._call(weights, x)))
+        steps = FIRST_STEP * 2.0**-HALVINGS * np.where(weights != 0, np.abs(weights), SIZE_OF_ZERO)
+        rounding = 10.0 * float(np.finfo(float).eps) * outputs / steps / np.where(lengths > 0, lengths, 1.0)
+        excess = apart - rounding
+        worst = int(np.argmax(excess))
+        if not excess[worst] <= JACOBIAN_TOLERANCE:
             raise ArgumentError(
                 "jacobian",
                 f"a derivative by {self.weight_names[worst]} that is {apart[worst]:.2g} off relative to differences",

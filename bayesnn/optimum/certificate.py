@@ -121,25 +121,30 @@ def certify(posterior: Posterior, weights: ArrayLike, *, perturb: bool = False) 
         return _unknown(posterior, np.nan, NOT_FINITE)
     rank, n_informed = _rank_of_data(posterior, w, ggn)
     decrement = step_change = np.inf
-    factor, direction, resolvable = factor_gram(hessian), None, False
+    factor, direction, rounding = factor_gram(hessian), None, 0.0
     if factor is not None:
         least = _smallest_eigenvalue(hessian, factor)
         decrement = float(np.linalg.norm(factor.half_solve(gradient)))
         step_change = float(posterior.log_density(w + factor.solve(gradient)) - value)
     else:
         eigenvalues, directions = eigh(hessian)
-        least, direction = float(eigenvalues[0]), directions[:, 0]
-        # Cholesky refuses a positive definite matrix too ill-conditioned for it; eigenvalues decide then.
-        resolvable = bool(least > posterior.n_weights * np.finfo(float).eps * eigenvalues[-1])
-        if resolvable:
+        least = float(eigenvalues[0])
+        # Cholesky refuses a positive definite matrix too ill-conditioned for it; eigenvalues decide then, if they can.
+        rounding = posterior.n_weights * float(np.finfo(float).eps * eigenvalues[-1])
+        if least < -rounding:
+            direction = directions[:, 0]
+        if least > rounding:
             along = directions.T @ gradient
             decrement = float(np.sqrt(np.sum(along**2 / eigenvalues)))
             step_change = float(posterior.log_density(w + directions @ (along / eigenvalues)) - value)
-    positive = factor is not None or resolvable
+    positive = factor is not None or least > rounding
+    wants_eigenvalue = (
+        "above 0" if positive or least < -rounding else f"above {rounding:.2g}, the rounding of the largest"
+    )
     noise_ratio = min(1.0, _noise_ratio(posterior, w, rank))
     limit = max(DECREMENT_LIMIT * noise_ratio, _rounding(posterior))
     checks = [
-        (positive, f"smallest Hessian eigenvalue {least:.3g}", "above 0"),
+        (positive, f"smallest Hessian eigenvalue {least:.3g}", wants_eigenvalue),
         (
             decrement <= limit,
             f"Newton decrement {decrement:.2g} posterior sd",
@@ -162,7 +167,7 @@ def certify(posterior: Posterior, weights: ArrayLike, *, perturb: bool = False) 
         newton_decrement=decrement,
         gradient_norm=float(np.linalg.norm(gradient)),
         smallest_hessian_eigenvalue=least,
-        negative_direction=None if positive else direction,
+        negative_direction=direction,
         rank=rank,
         n_informed=n_informed,
         n_weights=posterior.n_weights,

@@ -1,19 +1,17 @@
 """The posterior of a model's weights given data."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
-from bayesnn.executors import add, is_dask, n_cores, sum_by_dask, sum_in_threads
 from bayesnn.factor import PrecisionFactor, factor_gram, factor_rows
 from bayesnn.models import Model, WithConstants
 from bayesnn.posterior.blocks import (
-    Sums,
     fisher_diagonal_of,
     fisher_grams_of,
     fisher_product_of,
@@ -25,23 +23,14 @@ from bayesnn.posterior.blocks import (
     square_lengths_of,
     value_of,
 )
-from bayesnn.posterior.data import TrainingData
 from bayesnn.posterior.gaussian import Gaussian
 from bayesnn.posterior.heteroscedastic import LOG_2PI, InferredGaussian
 from bayesnn.posterior.likelihood import Likelihood
 from bayesnn.posterior.prior import Prior
-from bayesnn.threads import on_one_blas_thread
+from bayesnn.posterior.row_sums import RowSums
 
-# Outputs held at a time over all chains: 2**17 doubles with their hidden units stay near the L2 cache.
-OUTPUTS_AT_A_TIME = 2**17
-# Elements of the Jacobian held at a time by each thread: 2**18 doubles are 2 MiB. Several chains share a block only
-# while it stays near the L2 cache; beyond, one matrix product a chain is as fast.
-JACOBIAN_AT_A_TIME = 2**18
-CACHED_JACOBIAN = 2**17
 # The search for inferred noise begins at the spread of the targets in these first rows.
 ROWS_TO_START_FROM = 1000
-
-type BlockFunction = Callable[[Model, FloatArray, Likelihood, FloatArray, FloatArray], Sums]
 
 
 @dataclass(frozen=True)
@@ -116,10 +105,7 @@ class Posterior:
         self.likelihood: Likelihood = likelihood
         if isinstance(likelihood, Gaussian) and likelihood.is_inferred:
             self._infer_noise(likelihood)
-        check_targets = partial(_check_targets, self.likelihood, self.model.n_outputs)
-        self._data = TrainingData.of(x, y, self.model.check_inputs, check_targets)
-        if isinstance(self.likelihood, Gaussian):
-            self.likelihood.check_rows(self.n_rows)
+        self._rows = RowSums.of(self.model, self.likelihood, x, y)
         if isinstance(self.model, WithConstants):
             self._start_noise_at_spread(self.model)
         self.prior_precision.flags.writeable = self.prior_mean.flags.writeable = False
@@ -135,7 +121,7 @@ class Posterior:
         self.prior_mean = np.append(self.prior_mean, float(mean))
 
     def _start_noise_at_spread(self, model: WithConstants) -> None:
-        _, y = self._data.block(slice(0, min(self.n_rows, ROWS_TO_START_FROM)))
+        _, y = self._rows.data.block(slice(0, min(self.n_rows, ROWS_TO_START_FROM)))
         largest = float(np.abs(y).max()) or 1.0
         spread = float(np.std(y / largest))  # of numbers whose squares do not overflow
         model.start = np.array([np.log(spread) + np.log(largest) if spread > 0.0 else np.log(largest)])
@@ -143,12 +129,12 @@ class Posterior:
     @property
     def x(self) -> FloatArray:
         """Inputs (n, d); what was handed in, where that is no array in memory."""
-        return self._data.x
+        return self._rows.data.x
 
     @property
     def y(self) -> FloatArray:
         """Targets (n, t); what was handed in, where that is no array in memory."""
-        return self._data.y
+        return self._rows.data.y
 
     def __repr__(self) -> str:
         return f"Posterior({self.network!r}, n={self.n_rows}, {self.likelihood!r}, {self.prior!r})"
@@ -161,7 +147,7 @@ class Posterior:
     @property
     def n_rows(self) -> int:
         """Number of rows of data, n."""
-        return self._data.n_rows
+        return self._rows.data.n_rows
 
     @property
     def weight_names(self) -> tuple[str, ...]:
@@ -212,7 +198,9 @@ class Posterior:
         w = self.check_weights(weights)
         each = [
             likelihood.log_density(self.model.predict(w, x), y)
-            for x, y, likelihood in (self._block(rows) for rows in self._row_blocks(w.size // self.n_weights))
+            for x, y, likelihood in (
+                self._rows.block(rows) for rows in self._rows.output_blocks(w.size // self.n_weights)
+            )
         ]
         return np.concatenate(each, axis=-1)
 
@@ -229,7 +217,7 @@ class Posterior:
         ndarray, shape () or (chains,)
         """
         w = self.check_weights(weights)
-        (value,) = self._sum(value_of, w, self._row_blocks(w.size // self.n_weights))
+        (value,) = self._rows.sum(value_of, w, self._rows.output_blocks(w.size // self.n_weights))
         return self.log_prior(w) + value
 
     def value_and_gradient(self, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -246,13 +234,13 @@ class Posterior:
         gradient : ndarray, shape (k,) or (chains, k)
         """
         w = self.check_weights(weights)
-        value, gradient = self._sum(gradient_of, w, self._row_blocks(w.size // self.n_weights))
+        value, gradient = self._rows.sum(gradient_of, w, self._rows.output_blocks(w.size // self.n_weights))
         return self.log_prior(w) + value, gradient - self.prior_precision * (w - self.prior_mean)
 
     @property
     def linearized_together(self) -> int:
         """How many weight vectors :meth:`linearize` takes at a time: as many as have their Jacobians near the cache."""
-        return max(1, CACHED_JACOBIAN // (self.n_rows * self.model.n_outputs * self.n_weights))
+        return self._rows.together
 
     def linearize(self, weights: ArrayLike) -> Linearization:
         """Log density, gradient and GGN in one pass over the data.
@@ -270,7 +258,9 @@ class Posterior:
         w = self.check_weights(weights)
         batch = w.reshape(-1, self.n_weights)
         groups = [
-            self._sum(linearization_of, batch[start : start + self.linearized_together], self._jacobian_blocks())
+            self._rows.sum(
+                linearization_of, batch[start : start + self.linearized_together], self._rows.jacobian_blocks()
+            )
             for start in range(0, len(batch), self.linearized_together)
         ]
         value, gradient, ggn = (
@@ -312,7 +302,7 @@ class Posterior:
             Symmetric.
         """
         w = self.check_weights(weights, batch=False)
-        (hessian,) = self._sum(hessian_of, w, self._jacobian_blocks())
+        (hessian,) = self._rows.sum(hessian_of, w, self._rows.jacobian_blocks())
         if not self.likelihood.is_canonical:
             hessian += np.diag(self.prior_precision)
         else:
@@ -322,42 +312,44 @@ class Posterior:
     def scores_gram(self, weights: ArrayLike) -> FloatArray:
         """Sum over the rows of the outer products (k, k) of their gradients at weights (k,): the empirical Fisher."""
         w = self.check_weights(weights, batch=False)
-        return self._sum(scores_gram_of, w, self._jacobian_blocks())[0]
+        return self._rows.sum(scores_gram_of, w, self._rows.jacobian_blocks())[0]
 
     def fisher_diagonal(self, weights: ArrayLike) -> FloatArray:
         r"""Diagonal (k,) of :math:`B'\Lambda B` at weights (k,), without the matrix."""
         w = self.check_weights(weights, batch=False)
-        return self._sum(fisher_diagonal_of, w, self._jacobian_blocks())[0]
+        return self._rows.sum(fisher_diagonal_of, w, self._rows.jacobian_blocks())[0]
 
     def fisher_grams(self, weights: ArrayLike, places: tuple[slice, ...]) -> list[FloatArray]:
         r"""Blocks of :math:`B'\Lambda B + \mathrm{prior}` on its diagonal, at weights (k,), without the matrix."""
         w = self.check_weights(weights, batch=False)
-        grams = self._sum(partial(fisher_grams_of, places=places), w, self._jacobian_blocks())
+        grams = self._rows.sum(partial(fisher_grams_of, places=places), w, self._rows.jacobian_blocks())
         return [gram + np.diag(self.prior_precision[place]) for gram, place in zip(grams, places, strict=True)]
 
     def fisher_product(self, weights: ArrayLike, columns: FloatArray) -> FloatArray:
         r"""Multiply :math:`B'\Lambda B` at weights (k,) with columns (k, m), without the matrix."""
         w = self.check_weights(weights, batch=False)
-        return self._sum(partial(fisher_product_of, columns=columns), w, self._jacobian_blocks())[0]
+        return self._rows.sum(partial(fisher_product_of, columns=columns), w, self._rows.jacobian_blocks())[0]
 
     def score_rows(self, weights: ArrayLike) -> Iterator[FloatArray]:
         r"""Row blocks of the stacked gradients of the rows and :math:`\sqrt{\mathrm{prior}}`, at weights (k,)."""
         w = self.check_weights(weights, batch=False)
-        for rows in self._jacobian_blocks():
-            x, y, likelihood = self._block(rows)
+        for rows in self._rows.jacobian_blocks():
+            x, y, likelihood = self._rows.block(rows)
             yield score_rows_of(self.model, w, likelihood, x, y)
         yield np.diag(np.sqrt(self.prior_precision))
 
     def square_lengths(self, weights: ArrayLike) -> tuple[float, float]:
         """Square sums of the scaled residuals at weights (k,), and of the scaled targets."""
-        residual, target = self._sum(square_lengths_of, self.check_weights(weights, batch=False), self._row_blocks(1))
+        residual, target = self._rows.sum(
+            square_lengths_of, self.check_weights(weights, batch=False), self._rows.output_blocks(1)
+        )
         return float(residual), float(target)
 
     def likelihood_rows(self, weights: ArrayLike) -> Iterator[FloatArray]:
         r"""Row blocks of :math:`\Lambda^{1/2} B` at weights (k,)."""
         w = self.check_weights(weights, batch=False)
-        for rows in self._jacobian_blocks():
-            x, _, likelihood = self._block(rows)
+        for rows in self._rows.jacobian_blocks():
+            x, _, likelihood = self._rows.block(rows)
             outputs, jacobian = self.model.linearize(w, x)
             yield likelihood.fisher_rows(outputs, jacobian)
 
@@ -386,66 +378,6 @@ class Posterior:
         w = self.check_weights(weights, batch=False)
         factor = factor_gram(self.ggn(w) if ggn is None else ggn)
         return factor_rows(self.scaled_rows(w), self.n_weights) if factor is None else factor
-
-    def _row_blocks(self, n_chains: int) -> list[slice]:
-        return self._blocks(OUTPUTS_AT_A_TIME // max(1, n_chains * self.model.n_outputs))
-
-    def _jacobian_blocks(self) -> list[slice]:
-        return self._blocks(JACOBIAN_AT_A_TIME // (self.n_weights * self.model.n_outputs))
-
-    def _blocks(self, rows_at_a_time: int) -> list[slice]:
-        step = max(64, rows_at_a_time)
-        return [slice(start, min(start + step, self.n_rows)) for start in range(0, self.n_rows, step)]
-
-    def _block(self, rows: slice) -> tuple[FloatArray, FloatArray, Likelihood]:
-        whole = rows.start == 0 and rows.stop == self.n_rows
-        return *self._data.block(rows), self.likelihood if whole else self.likelihood.rows(rows)
-
-    def _sum(self, function: BlockFunction, weights: FloatArray, blocks: list[slice]) -> Sums:
-        """Sum what `function` returns over blocks of rows, on all cores if that is worth it."""
-        if len(blocks) == 1 and not is_dask(self.x):
-            return on_one_blas_thread(self._on_block)(function, weights, blocks[0])
-        if is_dask(self.x):
-            step = blocks[0].stop - blocks[0].start
-            checks = self._data.without_arrays()
-            on_chunk = partial(_on_chunk, function, self.model, weights, self.likelihood, checks, step)
-            return sum_by_dask(on_chunk, self.x, self.y)
-        tasks = (partial(self._on_block, function, weights, rows) for rows in blocks)
-        return sum_in_threads(tasks, n_cores() if getattr(self.model, "runs_in_threads", False) else 1)
-
-    def _on_block(self, function: BlockFunction, weights: FloatArray, rows: slice) -> Sums:
-        x, y, likelihood = self._block(rows)
-        return function(self.model, weights, likelihood, x, y)
-
-
-def _check_targets(likelihood: Likelihood, n_outputs: int, y: ArrayLike, n_rows: int, rows: slice) -> FloatArray:
-    return likelihood.rows(rows).check_targets(y, n_rows, n_outputs)
-
-
-def _on_chunk(
-    function: BlockFunction,
-    model: Model,
-    weights: FloatArray,
-    likelihood: Likelihood,
-    data: TrainingData,
-    step: int,
-    x: FloatArray,
-    y: FloatArray,
-    rows: slice,
-) -> Sums:
-    """Run `function` on one chunk of a dask array, where that chunk is, a block of `step` rows at a time."""
-    inputs, targets = data.checked(x, y, rows)
-    parts = (
-        function(
-            model,
-            weights,
-            likelihood.rows(slice(rows.start + start, rows.start + min(start + step, len(inputs)))),
-            inputs[start : start + step],
-            targets[start : start + step],
-        )
-        for start in range(0, len(inputs), step)
-    )
-    return reduce(add, parts)
 
 
 def _want(argument: str, value: object, kind: type) -> None:

@@ -10,7 +10,7 @@ from scipy.linalg import block_diag
 
 import bayesnn.laplace.precision as precision_module
 import bayesnn.memory as memory_module
-import bayesnn.posterior.posterior as posterior_module
+import bayesnn.posterior.row_sums as row_sums_module
 from bayesnn import (
     MLP,
     Bernoulli,
@@ -179,8 +179,8 @@ case_of = cache(Case)
 
 @pytest.fixture
 def several_blocks(monkeypatch):
-    monkeypatch.setattr(posterior_module, "JACOBIAN_AT_A_TIME", 1)
-    monkeypatch.setattr(posterior_module, "OUTPUTS_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "OUTPUTS_AT_A_TIME", 1)
 
 
 def assert_close(found, expected, digits=1e-10):

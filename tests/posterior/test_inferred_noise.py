@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-import bayesnn.posterior.posterior as posterior_module
+import bayesnn.posterior.row_sums as row_sums_module
 from bayesnn import MLP, FlatPrior, FunctionModel, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace
 from tests import oracles
 from tests.refusals import refuses
@@ -155,9 +155,9 @@ def test_several_blocks_are_one(net, monkeypatch):
     post, points = (problem := Problem(net, n=150)).posterior, problem.points
     methods = (post.log_density, post.ggn, post.hessian, lambda point: post.value_and_gradient(point)[1])
     whole = [np.asarray(method(points[0])) for method in methods]
-    monkeypatch.setattr(posterior_module, "OUTPUTS_AT_A_TIME", 1)
-    monkeypatch.setattr(posterior_module, "JACOBIAN_AT_A_TIME", 1)
-    monkeypatch.setattr(posterior_module, "CACHED_JACOBIAN", 1)
+    monkeypatch.setattr(row_sums_module, "OUTPUTS_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "CACHED_JACOBIAN", 1)
     for method, expected in zip(methods, whole, strict=True):
         assert_close(method(points[0]), expected, 1e-12)
     assert_close(post.linearize(points).ggn[0], whole[1], 1e-12)

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit, gammaln, log_softmax
 from scipy.stats import bernoulli, norm, poisson, t
 
-import bayesnn.posterior.posterior as posterior_module
+import bayesnn.posterior.row_sums as row_sums_module
 from bayesnn import (
     MLP,
     Bernoulli,
@@ -510,8 +510,8 @@ def test_several_blocks_are_one(case, monkeypatch):
     posterior, w = (problem := Problem(case, n=150)).posterior, problem.weights[0]
     methods = (posterior.log_density, posterior.ggn, posterior.hessian, lambda w: posterior.value_and_gradient(w)[1])
     whole = [np.asarray(method(w)) for method in methods]
-    monkeypatch.setattr(posterior_module, "OUTPUTS_AT_A_TIME", 1)
-    monkeypatch.setattr(posterior_module, "JACOBIAN_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "OUTPUTS_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
     for method, expected in zip(methods, whole, strict=True):
         assert_close(np.asarray(method(w)), expected, 1e-12)
 

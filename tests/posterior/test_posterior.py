@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-import bayesnn.posterior.posterior as posterior_module
+import bayesnn.posterior.row_sums as row_sums_module
 from bayesnn.models import MLP
 from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
 from tests import oracles
@@ -53,8 +53,8 @@ class Case:
 @pytest.fixture(params=["one block", "several blocks"])
 def blocks(request, monkeypatch):
     if request.param == "several blocks":
-        monkeypatch.setattr(posterior_module, "OUTPUTS_AT_A_TIME", 1)
-        monkeypatch.setattr(posterior_module, "JACOBIAN_AT_A_TIME", 1)
+        monkeypatch.setattr(row_sums_module, "OUTPUTS_AT_A_TIME", 1)
+        monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
     return request.param
 
 
@@ -134,7 +134,7 @@ def test_every_form_of_prior_enters_value_gradient_and_curvature(kind, net):
 def test_small_blocks_really_are_several(monkeypatch):
     posterior = Case(NETS[0], 0.3, "scalar").posterior
     assert len(list(posterior.scaled_rows(np.zeros(13)))) == 1 + 1
-    monkeypatch.setattr(posterior_module, "JACOBIAN_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
     assert len(list(posterior.scaled_rows(np.zeros(13)))) == 3 + 1
 
 
@@ -189,7 +189,7 @@ def test_with_data_and_with_hyperparameters_change_only_that(rng):
 @pytest.mark.parametrize("net", NETS, ids=repr)
 @pytest.mark.parametrize("cache", [1, 2**17])  # one weight vector at a time, or all at once
 def test_a_batch_is_linearized_as_one_by_one(net, cache, monkeypatch):
-    monkeypatch.setattr("bayesnn.posterior.posterior.CACHED_JACOBIAN", cache)
+    monkeypatch.setattr("bayesnn.posterior.row_sums.CACHED_JACOBIAN", cache)
     posterior = Case(net, 0.3, "scalar").posterior
     batch = 0.5 * np.random.default_rng(3).standard_normal((3, net.n_weights))
     together = posterior.linearize(batch)

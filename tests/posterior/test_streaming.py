@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-import bayesnn.posterior.posterior as posterior_module
+import bayesnn.posterior.row_sums as row_sums_module
 from bayesnn import (
     MLP,
     Bernoulli,
@@ -28,7 +28,7 @@ from bayesnn.errors import ArgumentError
 from tests.refusals import refuses
 
 N = 200  # four blocks of 64 rows, the least the package makes, where blocks are forced to be small
-CHUNKS = (70, 1, 29, 100)
+CHUNKS = (70, 1, 29, 60, 40)
 LIKELIHOODS = {
     "Gaussian": (Gaussian(0.3), 2),
     "Gaussian, sigma per row": (Gaussian(np.linspace(0.2, 2.0, N)), 1),
@@ -91,8 +91,8 @@ EVERYWHERE = pytest.mark.parametrize("keeper", KEEPERS)
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(posterior_module, "OUTPUTS_AT_A_TIME", 1)
-    monkeypatch.setattr(posterior_module, "JACOBIAN_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "OUTPUTS_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
 
 
 @pytest.fixture(autouse=True)
@@ -238,7 +238,7 @@ def test_as_many_threads_as_one_likes(keeper, tmp_path, monkeypatch):
     pair = kept(keeper, tmp_path, x, y)
     each = []
     for workers in (1, 2):
-        monkeypatch.setattr(posterior_module, "n_cores", lambda workers=workers: workers)
+        monkeypatch.setattr(row_sums_module, "n_cores", lambda workers=workers: workers)
         with dask.config.set(num_workers=workers):
             each.append(everything(Posterior(model, *pair, likelihood, NormalPrior(1.0))))
     for other in each[1:]:
@@ -248,21 +248,21 @@ def test_as_many_threads_as_one_likes(keeper, tmp_path, monkeypatch):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_in_memory_too(workers, monkeypatch):
     model, likelihood, x, y = data_for("Categorical")
-    monkeypatch.setattr(posterior_module, "n_cores", lambda: workers)
+    monkeypatch.setattr(row_sums_module, "n_cores", lambda: workers)
     found = everything(Posterior(model, x, y, likelihood, NormalPrior(1.0)))
     assert all(np.array_equal(found[key], value) for key, value in expected("Categorical").items())
 
 
 def test_threads_are_used_where_a_model_allows_them(monkeypatch):
     asked = []
-    run = posterior_module.sum_in_threads
+    run = row_sums_module.sum_in_threads
 
     def sum_in_threads(tasks, workers):
         asked.append(workers)
         return run(tasks, workers)
 
-    monkeypatch.setattr(posterior_module, "sum_in_threads", sum_in_threads)
-    monkeypatch.setattr(posterior_module, "n_cores", lambda: 2)
+    monkeypatch.setattr(row_sums_module, "sum_in_threads", sum_in_threads)
+    monkeypatch.setattr(row_sums_module, "n_cores", lambda: 2)
     _, likelihood, x, y = data_for("Gaussian, sigma per row")
     Posterior(MLP(3, (2,), 1), x, y, likelihood, NormalPrior(1.0)).log_density(np.zeros(11))
     own = FunctionModel(lambda w, x: x @ w, ["a", "b", "c"])
@@ -338,9 +338,9 @@ def test_chunks_of_dask_are_read_once_and_one_by_one(monkeypatch):
 
 def test_what_goes_to_a_worker_of_dask_can_be_sent_there(monkeypatch):
     model, likelihood, x, y = data_for("Gaussian, sigma per row")
-    send = posterior_module.sum_by_dask
+    send = row_sums_module.sum_by_dask
     monkeypatch.setattr(
-        posterior_module,
+        row_sums_module,
         "sum_by_dask",
         lambda function, *data: send(cloudpickle.loads(cloudpickle.dumps(function)), *data),  # as dask does
     )
@@ -447,7 +447,7 @@ def test_a_number_that_is_none_in_a_later_block_is_refused_when_it_is_met(which,
     (x if which == "x" else y)[150, 1] = bad
     post = Posterior(model, *kept(keeper, tmp_path, x, y), likelihood, NormalPrior(1.0))  # not read yet
     for workers in (2,) if keeper.startswith("dask") else (1, 2):
-        monkeypatch.setattr(posterior_module, "n_cores", lambda workers=workers: workers)
+        monkeypatch.setattr(row_sums_module, "n_cores", lambda workers=workers: workers)
         for name, use in USES.items():
             with pytest.raises(ArgumentError) as caught:
                 use(post, np.zeros(model.n_weights))
