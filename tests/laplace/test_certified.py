@@ -298,7 +298,7 @@ def second_moment(deviations):
 def test_in_the_space_of_the_data_everything_is_as_in_the_space_of_the_weights(small_network, monkeypatch):
     case, n = small_network, 100_000
     dual = fit_laplace(case.posterior, case.optimum)
-    monkeypatch.setattr(precision_module, "_is_dual", lambda posterior, curvature: False)
+    monkeypatch.setattr(precision_module, "is_dual", lambda posterior, curvature: False)
     primal = fit_laplace(case.posterior, case.optimum)
     assert (type(dual.precision).__name__, type(primal.precision).__name__) == ("LowRank", "Full")
     new = np.random.default_rng(8).standard_normal((6, 2))
