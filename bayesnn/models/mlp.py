@@ -177,6 +177,41 @@ class MLP:
 
         return outputs.reshape(*weights.shape[:-1], *outputs.shape[1:]), pullback
 
+    def squared_vjp(self, weights: FloatArray, x: FloatArray) -> tuple[FloatArray, Pullback]:
+        r"""Compute the outputs and the product with the squared entries of `B`, without `B`.
+
+        An entry of `B` is an input of its layer times a delta, so that sums of their squares over the rows are matrix
+        products of squares (LeCun, Denker & Solla 1989 do the same for second derivatives).
+
+        Parameters
+        ----------
+        weights : ndarray (k,)
+            Where.
+        x : ndarray (n, in_features)
+            Inputs.
+
+        Returns
+        -------
+        outputs : ndarray (n, out_features)
+        pull_squares : callable
+            Maps `c` (n, out_features) to :math:`\sum_{io} c_{io} B_{io}^2` (k,).
+        """
+        batch = self._batch(weights)
+        trace = self._trace(batch, x)
+
+        def pull_squares(cotangent: FloatArray) -> FloatArray:
+            total = np.zeros_like(batch)
+            for output in range(self.out_features):
+                part, delta = np.empty_like(batch), np.zeros((1, self.out_features, x.shape[0]))
+                delta[:, output] = 1.0
+                for layer, delta_here in trace.deltas(delta):
+                    squares = delta_here**2 * cotangent[:, output]
+                    self._put(part, layer, weight_gradient(trace.inputs[layer] ** 2, squares), squares)
+                total += part
+            return total[0]
+
+        return trace.outputs[0].T, pull_squares
+
     def jacobian(self, weights: FloatArray, x: FloatArray) -> FloatArray:
         """Compute `B`, the derivative of every output by every weight, by back-propagation.
 

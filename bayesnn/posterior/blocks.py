@@ -7,7 +7,7 @@ no more.
 import numpy as np
 
 from bayesnn.arrays import FloatArray
-from bayesnn.models import Model
+from bayesnn.models import MLP, Model
 from bayesnn.posterior.likelihood import Likelihood
 
 type Sums = tuple[FloatArray, ...]
@@ -51,6 +51,9 @@ def hessian_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: Flo
 
 def fisher_diagonal_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray) -> Sums:
     """Diagonal (k,) of B'Lambda B."""
+    if isinstance(model, MLP) and likelihood.has_diagonal_fisher:
+        outputs, pull_squares = model.squared_vjp(weights, x)
+        return (pull_squares(np.diagonal(likelihood.fisher(outputs), axis1=-2, axis2=-1)),)
     rows = likelihood.fisher_rows(*model.linearize(weights, x))
     return (np.einsum("nk,nk->k", rows, rows),)
 

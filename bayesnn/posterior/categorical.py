@@ -54,6 +54,11 @@ class Categorical(IndependentLikelihood):
         chosen = np.equal(y, classes)
         return np.where(chosen, 1.0, 0.0) - softmax(outputs, axis=-1)
 
+    @property
+    def has_diagonal_fisher(self) -> bool:
+        """False: classes share one unit of probability."""
+        return False
+
     def fisher_diagonal(self, outputs: FloatArray) -> FloatArray:
         """``p (1 - p)``."""
         p = softmax(outputs, axis=-1)

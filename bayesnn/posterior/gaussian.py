@@ -137,6 +137,11 @@ class Gaussian:
         return self.fisher(outputs)
 
     @property
+    def has_diagonal_fisher(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def uniform_fisher(self) -> float | None:
         """``1 / sigma**2`` if all rows share one noise standard deviation, else None."""
         return float(self._sigma[0, 0]) ** -2 if self.has_common_sigma else None

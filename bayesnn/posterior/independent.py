@@ -62,6 +62,11 @@ class IndependentLikelihood(ABC):
         return True
 
     @property
+    def has_diagonal_fisher(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def uniform_fisher(self) -> float | None:
         """None."""
         return None

@@ -25,6 +25,11 @@ class Likelihood(Protocol):
         ...
 
     @property
+    def has_diagonal_fisher(self) -> bool:
+        """Whether the Fisher information of a row has no entries between its outputs."""
+        ...
+
+    @property
     def uniform_fisher(self) -> float | None:
         """The Fisher information of every output of every row, if it is one number whatever the outputs, else None."""
         ...
