@@ -105,7 +105,8 @@ def tuned_laplaces(train: Dataset) -> list[Laplace]:
     for seed in range(N_STARTS):
         optimum = bayesnn.find_optimum(posterior, seed=seed, progress=False)
         tuned = bayesnn.maximize_evidence(posterior, optimum, tolerance=TOLERANCE, progress=False)
-        if {tuned.tuning.status, tuned.tuning.optimum.status} != {Status.converged}:
+        settled = tuned.tuning.status in (Status.converged, Status.stalled)  # stalled: the evidence rises no further
+        if not (settled and tuned.tuning.optimum.status is Status.converged):
             continue
         laplace = fit_laplace(tuned, tuned.tuning.optimum)
         gaps = [abs(laplace.log_marginal_likelihood - other.log_marginal_likelihood) for other in laplaces]
