@@ -228,7 +228,7 @@ class Laplace:
         one_of("kind", kind, KINDS)
         inputs, likelihood = self.posterior.model.check_inputs(x), self.posterior.likelihood
         if isinstance(likelihood, Gaussian):
-            likelihood = likelihood.for_new_rows(len(inputs))
+            likelihood.noise_sd(len(inputs))  # refuses noise that belongs to training rows
         targets = likelihood.check_targets(y, len(inputs), self.posterior.model.n_outputs)
         if kind == "weights":
             return log_density_over_draws(likelihood, self._outputs_of_draws(inputs, n_draws, seed), targets)

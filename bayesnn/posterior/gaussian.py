@@ -171,11 +171,6 @@ class Gaussian:
         """Exact mean and variance (n, out) under normal outputs."""
         return mean, marginal_variances(covariance) + self.noise_sd(len(mean)) ** 2
 
-    def for_new_rows(self, n_rows: int) -> "Gaussian":
-        """Return the likelihood of rows that were not trained on; raises ArgumentError as :meth:`noise_sd` does."""
-        self.noise_sd(n_rows)
-        return self
-
     def noise_sd(self, n_rows: int) -> FloatArray:
         """Noise standard deviation of new targets, (n, 1).
 
