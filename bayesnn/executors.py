@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from importlib import import_module
 from itertools import pairwise
 from operator import getitem
@@ -48,6 +48,33 @@ def _in_order(tasks: Iterable[Callable[[], Sums]], workers: int) -> Iterator[Sum
         finally:
             for future in waiting:
                 future.cancel()
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def _pool() -> ThreadPoolExecutor:
+    """Return threads that stay, because starting them takes longer than small work; a fork begins without any."""
+    if os.getpid() not in _pools:
+        _pools.clear()
+        _pools[os.getpid()] = ThreadPoolExecutor(n_cores(), thread_name_prefix="bayesnn")
+    return _pools[os.getpid()]
+
+
+def split_among_threads(run: Callable[[slice], None], count: int, workers: int) -> None:
+    """Call `run` on about equal parts of `count` things, one part here and the others in threads that stay."""
+    workers = min(workers, count)
+    if workers <= 1:
+        run(slice(0, count))
+        return
+    ends = [count * worker // workers for worker in range(workers + 1)]
+    futures = [_pool().submit(run, slice(*pair)) for pair in pairwise(ends[1:])]
+    try:
+        run(slice(0, ends[1]))
+    finally:
+        wait(futures)  # they write into arrays of the caller's
+    for future in futures:
+        future.result()
 
 
 def is_dask(array: object) -> bool:

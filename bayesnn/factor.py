@@ -63,9 +63,10 @@ class PrecisionFactor:
     @property
     def covariance(self) -> FloatArray:
         """The covariance matrix (k, k)."""
-        half = dpotri(self.upper)[0]  # its upper triangle; what is below is R's
-        upper = np.triu(half)
-        return upper + np.triu(half, 1).T
+        half = dpotri(self.upper)[0]  # its upper triangle; what is below is R's, zero
+        whole = half + half.T
+        whole.reshape(-1)[:: self.size + 1] *= 0.5
+        return whole
 
     @property
     def log_det(self) -> float:

@@ -96,13 +96,14 @@ def torch_order(posterior: Posterior) -> np.ndarray:
 def bare(posterior: Posterior, weights: np.ndarray, structure: str) -> tuple[np.ndarray, float]:
     """Return covariance, or its diagonal, and log marginal likelihood: what laplace-torch computes, and no more."""
     if structure == "full":
-        factor = posterior.factor_ggn(weights)
+        linearized = posterior.linearize(weights)
+        factor, peak = posterior.factor_ggn(weights, linearized.ggn), linearized.log_density
         covariance, log_det = factor.covariance, factor.log_det
     else:
-        precision = posterior.fisher_diagonal(weights) + posterior.prior_precision
+        peak, diagonal = posterior.value_and_fisher_diagonal(weights)
+        precision = diagonal + posterior.prior_precision
         covariance, log_det = 1.0 / precision, float(np.log(precision).sum())
-    peak = float(posterior.log_density(weights))
-    return covariance, peak + 0.5 * (posterior.n_weights * LOG_2PI - log_det)
+    return covariance, float(peak) + 0.5 * (posterior.n_weights * LOG_2PI - log_det)
 
 
 def certified(posterior: Posterior, weights: np.ndarray, structure: str) -> tuple[np.ndarray, float]:

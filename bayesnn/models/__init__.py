@@ -5,7 +5,7 @@ from bayesnn.models.constants import WithConstants
 from bayesnn.models.function import FunctionModel
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, Pullback, WeightBlock, block_slices
-from bayesnn.models.symmetry import log_symmetry_order, nearest_image, nearest_images
+from bayesnn.models.symmetry import log_symmetry_order, nearest_image, nearest_images, random_images
 
 __all__ = [
     "ACTIVATIONS",
@@ -20,4 +20,5 @@ __all__ = [
     "log_symmetry_order",
     "nearest_image",
     "nearest_images",
+    "random_images",
 ]

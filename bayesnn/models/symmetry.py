@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from bayesnn.arrays import BoolArray, FloatArray
+from bayesnn.arrays import BoolArray, FloatArray, IntArray
 from bayesnn.models.constants import WithConstants
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, block_slices
@@ -31,6 +31,45 @@ def log_symmetry_order(model: Model) -> float:
         return 0.0
     signs = math.log(2.0) if model.activation.is_odd else 0.0
     return sum(width * signs + math.lgamma(width + 1) for width in model.hidden)
+
+
+def random_images(model: Model, weights: FloatArray, random: np.random.RandomState) -> FloatArray:
+    """Draw for each weight vector one of its symmetric images, all equally likely.
+
+    Parameters
+    ----------
+    model : Model
+        Models other than MLP have no known symmetry; their weights come back unchanged.
+    weights : ndarray (m, k)
+        Weight vectors.
+    random : numpy.random.RandomState
+        Where the permutations and signs come from.
+
+    Returns
+    -------
+    ndarray (m, k)
+
+    Examples
+    --------
+    >>> net = MLP(1, (2,), 1, bias=False)
+    >>> image = random_images(net, np.array([[1.0, 2.0, 3.0, 4.0]]), np.random.RandomState(0))
+    >>> bool(np.allclose(net.predict(image, np.ones((1, 1))), 3 * np.tanh(1) + 4 * np.tanh(2)))
+    True
+    """
+    if isinstance(model, WithConstants):
+        inner = model.model.n_weights
+        return np.concatenate([random_images(model.model, weights[:, :inner], random), weights[:, inner:]], axis=1)
+    if not isinstance(model, MLP):
+        return weights.copy()
+    images = np.empty_like(weights)
+    for row, image in zip(weights, images, strict=True):
+        arrays = _split(model, row)
+        for layer, width in enumerate(model.hidden):
+            order = random.permutation(width)
+            flipped = random.random_sample(width) < (0.5 if model.activation.is_odd else 0.0)
+            _move_units(model, arrays, layer, order, np.where(flipped, -1.0, 1.0))
+        image[:] = np.concatenate([part.ravel() for part in arrays])
+    return images
 
 
 def nearest_image(model: Model, weights: FloatArray, reference: FloatArray) -> FloatArray:
@@ -150,7 +189,14 @@ def _align_layer(model: MLP, arrays: list[FloatArray], targets: list[FloatArray]
     signs = np.where(matched < 0, -1.0, 1.0) if model.activation.is_odd else np.ones(len(order))
     if np.array_equal(order, np.arange(len(order))) and np.all(signs > 0):
         return False
-    for i in incoming:
-        arrays[i] = arrays[i][..., order] * signs
-    arrays[outgoing] = arrays[outgoing][order] * signs[:, None]
+    _move_units(model, arrays, layer, order, signs)
     return True
+
+
+def _move_units(model: MLP, arrays: list[FloatArray], layer: int, order: IntArray, signs: FloatArray) -> None:
+    """Permute and flip the units of one hidden layer in place."""
+    stride = 2 if model.bias else 1
+    for i in range(stride * layer, stride * (layer + 1)):
+        arrays[i] = arrays[i][..., order] * signs
+    outgoing = stride * (layer + 1)
+    arrays[outgoing] = arrays[outgoing][order] * signs[:, None]

@@ -50,12 +50,15 @@ def hessian_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: Flo
 
 
 def fisher_diagonal_of(model: Model, weights: FloatArray, likelihood: Likelihood, x: FloatArray, y: FloatArray) -> Sums:
-    """Diagonal (k,) of B'Lambda B."""
+    """Log likelihood () and diagonal (k,) of B'Lambda B."""
     if isinstance(model, MLP) and likelihood.has_diagonal_fisher:
         outputs, pull_squares = model.squared_vjp(weights, x)
-        return (pull_squares(np.diagonal(likelihood.fisher(outputs), axis1=-2, axis2=-1)),)
-    rows = likelihood.fisher_rows(*model.linearize(weights, x))
-    return (np.einsum("nk,nk->k", rows, rows),)
+        diagonal = pull_squares(np.diagonal(likelihood.fisher(outputs), axis1=-2, axis2=-1))
+    else:
+        outputs, jacobian = model.linearize(weights, x)
+        rows = likelihood.fisher_rows(outputs, jacobian)
+        diagonal = np.einsum("nk,nk->k", rows, rows)
+    return likelihood.log_density(outputs, y).sum(axis=-1), diagonal
 
 
 def fisher_grams_of(

@@ -171,6 +171,10 @@ class Gaussian:
         """Exact mean and variance (n, out) under normal outputs."""
         return mean, marginal_variances(covariance) + self.noise_sd(len(mean)) ** 2
 
+    def noise_sds(self, n_rows: int) -> FloatArray:
+        """Noise standard deviation (n, 1) of each training row."""
+        return np.broadcast_to(self._sigma, (n_rows, 1))
+
     def noise_sd(self, n_rows: int) -> FloatArray:
         """Noise standard deviation of new targets, (n, 1).
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from bayesnn.posterior.heteroscedastic import LOG_2PI, InferredGaussian
 from bayesnn.posterior.likelihood import Likelihood
 from bayesnn.posterior.prior import Prior
 from bayesnn.posterior.row_sums import RowSums
+
+if TYPE_CHECKING:
+    from bayesnn.posterior.fused import FusedDensity
 
 # The search for inferred noise begins at the spread of the targets in these first rows.
 ROWS_TO_START_FROM = 1000
@@ -110,7 +114,8 @@ class Posterior:
             self._start_noise_at_spread(self.model)
         self.prior_precision.flags.writeable = self.prior_mean.flags.writeable = False
         informed = self.prior_precision[self.prior_precision > 0]
-        self._prior_normaliser = 0.5 * float(np.log(informed).sum() - informed.size * LOG_2PI)
+        #: Part of the log prior that no weight changes.
+        self.log_prior_normaliser = 0.5 * float(np.log(informed).sum() - informed.size * LOG_2PI)
 
     def _infer_noise(self, likelihood: Gaussian) -> None:
         """Make the log of the noise a constant output beside the network's, and a coordinate after the weights."""
@@ -154,6 +159,25 @@ class Posterior:
         """One name per weight."""
         return self.model.weight_names
 
+    def fused(self) -> "FusedDensity":
+        """Return the log density and its gradient in compiled code, the same numbers several times sooner.
+
+        Returns
+        -------
+        FusedDensity
+            To be called with weights (k,) or (chains, k), as :meth:`value_and_gradient` is.
+
+        Raises
+        ------
+        ArgumentError
+            If the model is not an :class:`bayesnn.MLP`, the likelihood not one of this package, or the data are not in
+            memory.
+        """
+        # Numba takes a second to load: only those wait who sample.
+        from bayesnn.posterior.fused import FusedDensity
+
+        return FusedDensity(self)
+
     def with_data(self, x: ArrayLike, y: ArrayLike) -> "Posterior":
         """Return the posterior of the same model, likelihood and prior given other data."""
         return Posterior(self.network, x, y, self.given_likelihood, self.prior)
@@ -185,7 +209,7 @@ class Posterior:
     def log_prior(self, weights: ArrayLike) -> FloatArray:
         """Log prior density (...) at weights (..., k)."""
         w = self.check_weights(weights)
-        return self._prior_normaliser - 0.5 * (self.prior_precision * (w - self.prior_mean) ** 2).sum(axis=-1)
+        return self.log_prior_normaliser - 0.5 * (self.prior_precision * (w - self.prior_mean) ** 2).sum(axis=-1)
 
     def log_prior_of_each(self, weights: ArrayLike) -> FloatArray:
         """Log prior density of each weight (k,) at weights (k,); 0 where the prior is flat."""
@@ -316,8 +340,13 @@ class Posterior:
 
     def fisher_diagonal(self, weights: ArrayLike) -> FloatArray:
         r"""Diagonal (k,) of :math:`B'\Lambda B` at weights (k,), without the matrix."""
+        return self.value_and_fisher_diagonal(weights)[1]
+
+    def value_and_fisher_diagonal(self, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Log density () and :meth:`fisher_diagonal` (k,) at weights (k,), in one pass over the data."""
         w = self.check_weights(weights, batch=False)
-        return self._rows.sum(fisher_diagonal_of, w, self._rows.jacobian_blocks())[0]
+        value, diagonal = self._rows.sum(fisher_diagonal_of, w, self._rows.diagonal_blocks())
+        return self.log_prior(w) + value, diagonal
 
     def fisher_grams(self, weights: ArrayLike, places: tuple[slice, ...]) -> list[FloatArray]:
         r"""Blocks of :math:`B'\Lambda B + \mathrm{prior}` on its diagonal, at weights (k,), without the matrix."""

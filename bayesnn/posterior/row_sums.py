@@ -6,7 +6,7 @@ from functools import partial, reduce
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.executors import add, is_dask, n_cores, sum_by_dask, sum_in_threads
-from bayesnn.models import Model
+from bayesnn.models import MLP, Model
 from bayesnn.posterior.blocks import Sums
 from bayesnn.posterior.data import TrainingData
 from bayesnn.posterior.gaussian import Gaussian
@@ -15,10 +15,13 @@ from bayesnn.threads import on_one_blas_thread
 
 # Outputs held at a time over all chains: 2**17 doubles with their hidden units stay near the L2 cache.
 OUTPUTS_AT_A_TIME = 2**17
-# Elements of the Jacobian held at a time by each thread: 2**18 doubles are 2 MiB. Several chains share a block only
-# while it stays near the L2 cache; beyond, one matrix product a chain is as fast.
-JACOBIAN_AT_A_TIME = 2**18
+# Elements of the Jacobian held at a time by each thread: 2**20 doubles are 8 MiB, which come in huge pages, and few
+# enough calls that two threads do not wait for the interpreter. Several chains share a block only while it stays near
+# the L2 cache; beyond, one matrix product a chain is as fast.
+JACOBIAN_AT_A_TIME = 2**20
 CACHED_JACOBIAN = 2**17
+# Elements of the widest layer held at a time by each thread where no Jacobian is formed.
+UNITS_AT_A_TIME = 2**17
 
 type BlockFunction = Callable[[Model, FloatArray, Likelihood, FloatArray, FloatArray], Sums]
 
@@ -62,6 +65,12 @@ class RowSums:
     def jacobian_blocks(self) -> list[slice]:
         """Return blocks of rows for the Jacobian of one chain."""
         return self._blocks(JACOBIAN_AT_A_TIME // (self.model.n_weights * self.model.n_outputs))
+
+    def diagonal_blocks(self) -> list[slice]:
+        """Return blocks of rows for the diagonal of B'Lambda B of one chain."""
+        if isinstance(self.model, MLP) and self.likelihood.has_diagonal_fisher:
+            return self._blocks(UNITS_AT_A_TIME // max(self.model.widths))
+        return self.jacobian_blocks()
 
     def block(self, rows: slice) -> tuple[FloatArray, FloatArray, Likelihood]:
         """Return inputs, targets and likelihood of some rows."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import finite_array, one_of
@@ -22,7 +23,7 @@ class Metric:
     Parameters
     ----------
     scale : ndarray (k, k) or (k,)
-        `S`; one axis for a diagonal metric.
+        `S`, upper or lower triangular; one axis for a diagonal metric.
     name : str
         Where it comes from.
     """
@@ -43,6 +44,14 @@ class Metric:
     def move(self, momenta: FloatArray) -> FloatArray:
         """Displacement of the weights (chains, k) for standard momenta, ``S r``."""
         return momenta * self.scale if self.scale.ndim == 1 else momenta @ self.scale.T
+
+    def whiten(self, deviations: FloatArray) -> FloatArray:
+        """Turn deviations (chains, k) into the momenta's coordinates, ``S^-1 d``; `S` is triangular or diagonal."""
+        if self.scale.ndim == 1:
+            return deviations / self.scale
+        # The factors at hand are lower (Cholesky of a covariance) or upper (inverse of a precision's) triangular.
+        is_lower = not np.triu(self.scale, 1).any()
+        return solve_triangular(self.scale, deviations.T, lower=is_lower, check_finite=False).T
 
     def pull(self, gradients: FloatArray) -> FloatArray:
         """Gradient in the momenta's coordinates (chains, k), ``S' g``."""

@@ -1,6 +1,7 @@
 """MCMC started and preconditioned by a Laplace posterior, driven by ``emcee.EnsembleSampler``."""
 
-import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
@@ -11,17 +12,21 @@ from bayesnn.arrays import ArrayLike, FloatArray, spread_indices
 from bayesnn.checks import describe, integer_at_least, one_of
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
+from bayesnn.posterior import Posterior
 from bayesnn.progress import progress_bar
-from bayesnn.sampling.adaptation import DualAveraging, window_ends
+from bayesnn.sampling.adaptation import window_ends
 from bayesnn.sampling.assemble import chains_tree
 from bayesnn.sampling.chains import Chains, Recorder
 from bayesnn.sampling.metric import METRICS, averaged_metric, first_metric
-from bayesnn.sampling.moves import HMC, MoveStats, PreconditionedMove, RandomWalk
+from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, MoveStats, RandomWalk, WalkerMove
 from bayesnn.sampling.starts import start_points
+from bayesnn.sampling.warm_up import WarmUp
 from bayesnn.seeds import legacy_state
 from bayesnn.threads import on_one_blas_thread
 
-MOVES = ("hmc", "random_walk")
+type ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+
+MOVES = ("hmc", "mala", "pcn", "random_walk", "independence")
 # Points of each chain, in a window of the warm-up, at which the curvature is averaged.
 CURVATURE_POINTS = 4
 
@@ -34,7 +39,7 @@ def sample(
     num_warmup: int = 200,
     num_samples: int = 500,
     seed: int = 0,
-    move: str | PreconditionedMove = "hmc",
+    move: str | WalkerMove = "hmc",
     metric: str = "averaged",
     start: str | ArrayLike = "laplace",
     num_integration_steps: int = 32,
@@ -54,8 +59,8 @@ def sample(
         Draws of each chain.
     seed : int
         Seed of starts, proposals and Gaussian draws: the same seed gives the same tree.
-    move : {"hmc", "random_walk"} or a move of :mod:`bayesnn.moves`
-        A move of your own keeps its metric; its step size is adapted.
+    move : {"hmc", "mala", "pcn", "random_walk", "independence"} or a move of :mod:`bayesnn.moves`
+        A move of your own keeps its metric; its step size is adapted. A ``moves.Mixture`` adapts each of its parts.
     metric : {"averaged", "laplace", "diagonal", "unit"}
         ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up; ``"laplace"``: at the optimum alone;
         ``"diagonal"``: the diagonal of the averaged one; ``"unit"``: none.
@@ -97,9 +102,11 @@ def sample(
     one_of("metric", metric, METRICS)
     integer_at_least("num_integration_steps", num_integration_steps, 1)
     points = start_points(target, start, num_chains, seed)
-    proposal = _proposal(target, move, metric, num_integration_steps)
+    density = _density(target.posterior)
+    proposal = _proposal(target, density.value_and_gradient, move, metric, num_integration_steps)
     adapts_metric = isinstance(move, str) and metric in ("averaged", "diagonal")
-    chains = _run(target, proposal, points, num_warmup, num_samples, seed, metric if adapts_metric else None, progress)
+    adapted_metric = metric if adapts_metric else None
+    chains = _run(target, density, proposal, points, num_warmup, num_samples, seed, adapted_metric, progress)
     settings: dict[str, Any] = {
         "seed": seed,
         "num_chains": num_chains,
@@ -109,28 +116,58 @@ def sample(
         "metric": chains.metric.name,
         "start": start if isinstance(start, str) else "given",
         "step_size": chains.step_size,
+        "kernel": density.kernel,
         "interrupted": chains.interrupted,
     }
     return chains_tree(target, chains, settings, seed)
 
 
+@dataclass(frozen=True)
+class Density:
+    """What moves and sampler ask of the target."""
+
+    log_density: Callable[[FloatArray], FloatArray]
+    value_and_gradient: ValueAndGradient
+    kernel: str
+
+
+def _density(posterior: Posterior) -> Density:
+    """Return the compiled density where there is one, and the posterior's own where not."""
+    try:
+        fused = posterior.fused()
+    except ArgumentError:
+        return Density(posterior.log_density, posterior.value_and_gradient, "numpy")
+    return Density(fused.log_density, fused, "fused")
+
+
 def _proposal(
-    target: Laplace, move: str | PreconditionedMove, metric: str, num_integration_steps: int
-) -> PreconditionedMove:
-    if isinstance(move, PreconditionedMove):
-        return copy.copy(move)  # warm-up changes the step size; the user's own stays as it was
+    target: Laplace,
+    value_and_gradient: ValueAndGradient,
+    move: str | WalkerMove,
+    metric: str,
+    num_integration_steps: int,
+) -> WalkerMove:
+    if isinstance(move, WalkerMove):
+        return move.copied()  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
     begin = first_metric(metric, target)
     if move == "random_walk":
         return RandomWalk(begin)
-    hmc = HMC(target.posterior.value_and_gradient, begin, num_integration_steps=num_integration_steps)
+    if move == "pcn":
+        return PCN(target.mean, begin)
+    if move == "independence":
+        return IndependenceT(target.mean, begin)
+    if move == "mala":
+        return MALA(value_and_gradient, begin)
+    hmc = HMC(value_and_gradient, begin, num_integration_steps=num_integration_steps)
     hmc.step_size = hmc.default_step_size
     return hmc
 
 
 def _run(
     target: Laplace,
-    proposal: PreconditionedMove,
+    density: Density,
+    proposal: WalkerMove,
     points: FloatArray,
     num_warmup: int,
     num_samples: int,
@@ -139,10 +176,10 @@ def _run(
     progress: bool | None,
 ) -> Chains:
     posterior = target.posterior
-    sampler = EnsembleSampler(points.shape[0], points.shape[1], posterior.log_density, moves=proposal, vectorize=True)
+    sampler = EnsembleSampler(points.shape[0], points.shape[1], density.log_density, moves=proposal, vectorize=True)
     state = State(points, random_state=legacy_state(seed, "chains").get_state(), copy=True)
     record = Recorder(len(points), num_samples, posterior.n_weights)
-    adaptation = DualAveraging(proposal.step_size, proposal.target_acceptance, proposal.chain_mean)
+    warm_up = WarmUp(proposal)
     ends = window_ends(num_warmup, adapted_metric is not None)
     visited: list[FloatArray] = []
     interrupted = False
@@ -152,30 +189,26 @@ def _run(
             for step, now in enumerate(steps):
                 stats = _stats(proposal)
                 if step < num_warmup:
-                    adaptation.update(stats.acceptance_rate)
-                    proposal.step_size = adaptation.step_size
+                    warm_up.learn()
                     visited.append(now.coords.copy())
                     if adapted_metric is not None and step + 1 in ends:
                         metric = averaged_metric(adapted_metric, posterior, _spread(visited))
                         if metric is not None:
-                            proposal.use_metric(metric)
-                            first = proposal.default_step_size
-                            adaptation = DualAveraging(first, proposal.target_acceptance, proposal.chain_mean)
-                            proposal.step_size = adaptation.step_size
+                            warm_up.use_metric(metric)
                         visited = []
                     if step + 1 == num_warmup:
-                        proposal.step_size = adaptation.averaged_step_size
+                        warm_up.finish()
                 else:
                     record.add(now.coords, now.log_prob, stats)
-                tick(acceptance=float(stats.acceptance_rate.mean()), step_size=proposal.step_size)
+                tick(acceptance=float(stats.acceptance_rate.mean()), step_size=warm_up.step_size)
         except KeyboardInterrupt:
             if record.count < 4:
                 raise
             interrupted = True
-    return record.finish(proposal.step_size, proposal.metric, interrupted)
+    return record.finish(warm_up.step_size, warm_up.metric, interrupted)
 
 
-def _stats(proposal: PreconditionedMove) -> MoveStats:
+def _stats(proposal: WalkerMove) -> MoveStats:
     if proposal.stats is None:
         raise ArgumentError("move", type(proposal).__name__, "a move that sets `stats` in propose")
     return proposal.stats

@@ -345,6 +345,7 @@ def test_the_same_data_three_times_say_three_times_as_much(network, structure, b
     once = informed(network.posterior)
     if blocks == "several blocks":
         monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
+        monkeypatch.setattr(row_sums_module, "UNITS_AT_A_TIME", 1)
         assert len(list(thrice.likelihood_rows(network.w))) == 2
     eps = np.finfo(float).eps
     assert np.abs(informed(thrice) - 3.0 * once).max() < 1000 * eps * np.abs(once).max()

@@ -180,6 +180,7 @@ case_of = cache(Case)
 @pytest.fixture
 def several_blocks(monkeypatch):
     monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "UNITS_AT_A_TIME", 1)
     monkeypatch.setattr(row_sums_module, "OUTPUTS_AT_A_TIME", 1)
 
 

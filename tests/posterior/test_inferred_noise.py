@@ -157,6 +157,7 @@ def test_several_blocks_are_one(net, monkeypatch):
     whole = [np.asarray(method(points[0])) for method in methods]
     monkeypatch.setattr(row_sums_module, "OUTPUTS_AT_A_TIME", 1)
     monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "UNITS_AT_A_TIME", 1)
     monkeypatch.setattr(row_sums_module, "CACHED_JACOBIAN", 1)
     for method, expected in zip(methods, whole, strict=True):
         assert_close(method(points[0]), expected, 1e-12)

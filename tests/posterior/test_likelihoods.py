@@ -512,6 +512,7 @@ def test_several_blocks_are_one(case, monkeypatch):
     whole = [np.asarray(method(w)) for method in methods]
     monkeypatch.setattr(row_sums_module, "OUTPUTS_AT_A_TIME", 1)
     monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "UNITS_AT_A_TIME", 1)
     for method, expected in zip(methods, whole, strict=True):
         assert_close(np.asarray(method(w)), expected, 1e-12)
 

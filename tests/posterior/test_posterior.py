@@ -55,6 +55,7 @@ def blocks(request, monkeypatch):
     if request.param == "several blocks":
         monkeypatch.setattr(row_sums_module, "OUTPUTS_AT_A_TIME", 1)
         monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
+        monkeypatch.setattr(row_sums_module, "UNITS_AT_A_TIME", 1)
     return request.param
 
 
@@ -135,6 +136,7 @@ def test_small_blocks_really_are_several(monkeypatch):
     posterior = Case(NETS[0], 0.3, "scalar").posterior
     assert len(list(posterior.scaled_rows(np.zeros(13)))) == 1 + 1
     monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "UNITS_AT_A_TIME", 1)
     assert len(list(posterior.scaled_rows(np.zeros(13)))) == 3 + 1
 
 

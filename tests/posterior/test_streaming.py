@@ -93,6 +93,7 @@ EVERYWHERE = pytest.mark.parametrize("keeper", KEEPERS)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(row_sums_module, "OUTPUTS_AT_A_TIME", 1)
     monkeypatch.setattr(row_sums_module, "JACOBIAN_AT_A_TIME", 1)
+    monkeypatch.setattr(row_sums_module, "UNITS_AT_A_TIME", 1)
 
 
 @pytest.fixture(autouse=True)

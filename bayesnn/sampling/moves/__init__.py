@@ -1,7 +1,23 @@
 """emcee moves that know the linearization; each also works in a user's own ``emcee.EnsembleSampler``."""
 
-from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove
+from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, WalkerMove
 from bayesnn.sampling.moves.hmc import HMC
+from bayesnn.sampling.moves.independence import IndependenceT
+from bayesnn.sampling.moves.mala import MALA
+from bayesnn.sampling.moves.mixture import Mixture
+from bayesnn.sampling.moves.pcn import PCN
 from bayesnn.sampling.moves.random_walk import RandomWalk
+from bayesnn.sampling.moves.symmetry import SymmetryJump
 
-__all__ = ["HMC", "MoveStats", "PreconditionedMove", "RandomWalk"]
+__all__ = [
+    "HMC",
+    "MALA",
+    "PCN",
+    "IndependenceT",
+    "Mixture",
+    "MoveStats",
+    "PreconditionedMove",
+    "RandomWalk",
+    "SymmetryJump",
+    "WalkerMove",
+]

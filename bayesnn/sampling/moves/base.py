@@ -1,13 +1,15 @@
 """What our emcee moves share."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
+from emcee.model import Model
 from emcee.moves import Move
 from emcee.state import State
 
 from bayesnn.arrays import ArrayLike, BoolArray, FloatArray
-from bayesnn.checks import describe, positive_number
+from bayesnn.checks import describe, finite_array, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.sampling.adaptation import ChainMean
 from bayesnn.sampling.metric import Metric, metric_from_inverse_mass_matrix
@@ -35,11 +37,59 @@ class MoveStats:
     n_steps: int
 
 
-class PreconditionedMove(Move):
-    """A move that knows a metric and a step size, and gives every walker a draw of its own.
+class WalkerMove(Move):
+    """A move whose walkers do not look at each other, so that each is a Markov chain by itself.
 
-    Walkers do not look at each other, so each is a Markov chain by itself: R-hat between them is valid, and any
-    number of walkers will do (pass ``skip_initial_state_check=True`` to emcee).
+    R-hat between walkers is valid, and any number of them will do (pass ``skip_initial_state_check=True`` to emcee).
+    """
+
+    #: What the last proposal did.
+    stats: MoveStats | None = None
+
+    @property
+    def parts(self) -> "tuple[WalkerMove, ...]":
+        """The moves this one is made of: itself, if it is no mixture."""
+        return (self,)
+
+    @property
+    def active(self) -> "WalkerMove":
+        """The part that made the last proposal."""
+        return self
+
+    def copied(self) -> "WalkerMove":
+        """Return a move to be adapted, while this one stays as it is."""
+        return copy.copy(self)
+
+    def decide(
+        self, model: Model, state: State, proposed: FloatArray, log_correction: FloatArray | float = 0.0
+    ) -> tuple[State, BoolArray]:
+        """Accept or reject proposed places (walkers, k) by Metropolis and Hastings.
+
+        Parameters
+        ----------
+        model : emcee.model.Model
+            Density and random numbers.
+        state : emcee.state.State
+            Where the walkers are.
+        proposed : ndarray (walkers, k)
+            Where they might go.
+        log_correction : ndarray (walkers,) or float
+            Log density of the proposal that leads back, less that of the one that leads there.
+
+        Returns
+        -------
+        state : emcee.state.State
+        accepted : ndarray of bool (walkers,)
+        """
+        log_prob, blobs = model.compute_log_prob_fn(proposed)
+        probability, accepted = metropolis(log_prob - state.log_prob + log_correction, model.random)
+        new = self.update(state, State(proposed, log_prob=log_prob, blobs=blobs), accepted)
+        self.stats = MoveStats(probability, -new.log_prob, np.zeros(len(accepted), dtype=bool), 1)
+        return new, accepted
+
+
+class PreconditionedMove(WalkerMove):
+    """A move that knows a metric and a step size, and gives every walker a draw of its own.
 
     Parameters
     ----------
@@ -52,8 +102,6 @@ class PreconditionedMove(Move):
     #: Acceptance rate at which the step size is best, and how the walkers' probabilities make one rate.
     target_acceptance: float
     chain_mean: ChainMean = "harmonic"
-    #: What the last proposal did.
-    stats: MoveStats | None = None
 
     def __init__(self, step_size: float, inverse_mass_matrix: ArrayLike | Metric) -> None:
         self.step_size = positive_number("step_size", step_size)
@@ -74,9 +122,7 @@ class PreconditionedMove(Move):
 
     def check_shape(self, state: State) -> None:
         """Raise ArgumentError if the walkers have another dimension than the metric."""
-        shape = np.shape(state.coords)
-        if shape[1] != self.metric.size:
-            raise ArgumentError("inverse_mass_matrix", f"size {self.metric.size}", f"size {shape[1]}")
+        check_size(self.metric, state)
 
 
 def metropolis(log_ratio: FloatArray, random: np.random.RandomState) -> tuple[FloatArray, BoolArray]:
@@ -90,3 +136,18 @@ def check_callable(argument: str, value: object) -> None:
     """Raise ArgumentError unless `value` can be called."""
     if not callable(value):
         raise ArgumentError(argument, describe(value), "a function of weights (walkers, k)")
+
+
+def centered(center: ArrayLike, size: int) -> FloatArray:
+    """Return the centre of a Gaussian as an array (k,); ArgumentError if it is of another size than its metric."""
+    array = finite_array("mean", center, (1,), f"shape ({size},)")
+    if array.shape != (size,):
+        raise ArgumentError("mean", f"shape {array.shape}", f"shape ({size},), as the metric")
+    return array
+
+
+def check_size(metric: Metric, state: State) -> None:
+    """Raise ArgumentError if the walkers have another dimension than the metric."""
+    shape = np.shape(state.coords)
+    if shape[1] != metric.size:
+        raise ArgumentError("inverse_mass_matrix", f"size {metric.size}", f"size {shape[1]}")

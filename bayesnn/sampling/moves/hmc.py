@@ -1,6 +1,7 @@
 """Hamiltonian Monte Carlo in the metric."""
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from emcee.model import Model
@@ -19,6 +20,23 @@ STEPS_JITTER = 0.5
 STEP_SIZE_JITTER = 0.2
 
 
+@runtime_checkable
+class Integrates(Protocol):
+    """A log density that follows whole trajectories by itself, such as ``posterior.fused()``."""
+
+    def leapfrog(
+        self,
+        weights: FloatArray,
+        momenta: FloatArray,
+        gradients: FloatArray,
+        scale: FloatArray,
+        step_sizes: FloatArray,
+        n_steps: int,
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Return weights, momenta (chains, k), log densities (chains,) and gradients at the ends."""
+        ...
+
+
 class HMC(PreconditionedMove):
     r"""Hamiltonian Monte Carlo, all walkers at once.
 
@@ -30,7 +48,7 @@ class HMC(PreconditionedMove):
     ----------
     value_and_gradient : callable
         Maps weights (walkers, k) to log densities (walkers,) and gradients (walkers, k): of the same density the
-        sampler was given.
+        sampler was given. ``posterior.fused()`` follows whole trajectories in compiled code.
     inverse_mass_matrix : array_like (k, k) or (k,) or Metric
         Estimate of the posterior covariance.
     step_size : float
@@ -52,6 +70,8 @@ class HMC(PreconditionedMove):
     ((100, 4, 2), True)
     """
 
+    #: Share by which the step size of each walker varies.
+    step_size_jitter = STEP_SIZE_JITTER
     target_acceptance = 0.8  # Betancourt, Byrne & Girolami (2014): between 0.6 and 0.9
 
     def __init__(
@@ -73,7 +93,7 @@ class HMC(PreconditionedMove):
         random = model.random
         start: FloatArray = state.coords
         momenta = random.standard_normal(start.shape)
-        steps = self.step_size * (1.0 + STEP_SIZE_JITTER * (2.0 * random.random_sample((len(start), 1)) - 1.0))
+        steps = self.step_size * (1.0 + self.step_size_jitter * (2.0 * random.random_sample((len(start), 1)) - 1.0))
         n_steps = self._draw_n_steps(random)
         gradient = self._gradient_at(start)
         energy = 0.5 * (momenta**2).sum(axis=1) - state.log_prob
@@ -97,6 +117,9 @@ class HMC(PreconditionedMove):
     def _integrate(
         self, weights: FloatArray, momenta: FloatArray, gradient: FloatArray, steps: FloatArray, n_steps: int
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        density: object = self.value_and_gradient
+        if isinstance(density, Integrates):
+            return density.leapfrog(weights, momenta, gradient, self.metric.scale, steps[:, 0], n_steps)
         log_prob = np.empty(len(weights))
         momenta = momenta + 0.5 * steps * self.metric.pull(gradient)
         for step in range(n_steps):

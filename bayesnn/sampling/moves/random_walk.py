@@ -6,7 +6,7 @@ from emcee.state import State
 
 from bayesnn.arrays import ArrayLike, BoolArray
 from bayesnn.sampling.metric import Metric
-from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, metropolis
+from bayesnn.sampling.moves.base import PreconditionedMove
 
 
 class RandomWalk(PreconditionedMove):
@@ -50,9 +50,4 @@ class RandomWalk(PreconditionedMove):
         """Advance every walker by one Metropolis step; emcee calls this."""
         self.check_shape(state)
         increments = self.metric.move(model.random.standard_normal(state.coords.shape))
-        proposed = state.coords + self.step_size * increments
-        log_prob, blobs = model.compute_log_prob_fn(proposed)
-        probability, accepted = metropolis(log_prob - state.log_prob, model.random)
-        new = self.update(state, State(proposed, log_prob=log_prob, blobs=blobs), accepted)
-        self.stats = MoveStats(probability, -new.log_prob, np.zeros(len(accepted), dtype=bool), 1)
-        return new, accepted
+        return self.decide(model, state, state.coords + self.step_size * increments)

@@ -1,0 +1,5 @@
+"""The compiled kernel: value and gradient of the log posterior of an MLP for a batch of chains."""
+
+from bayesnn.posterior.fused.density import FusedDensity
+
+__all__ = ["FusedDensity"]

@@ -1,0 +1,34 @@
+"""What was compiled of an older kernel is forgotten.
+
+Numba keeps compiled functions beside their file and compiles again when that file changes, but not when a function that
+they call, in another file, does.
+"""
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+
+STAMP = "kernel.sha256"
+
+
+def forget_older(folder: Path) -> None:
+    """Delete the index of compiled functions beside the sources in `folder` unless they are of these sources.
+
+    Parameters
+    ----------
+    folder : Path
+        With the sources; what was compiled lies in its ``__pycache__``. Where that cannot be written to, Numba
+        keeps its files elsewhere and goes by the times of a whole installation.
+    """
+    digest = hashlib.sha256()
+    for source in sorted(folder.glob("*.py")):
+        digest.update(source.read_bytes())
+    cache = folder / "__pycache__"
+    stamp = cache / STAMP
+    with suppress(OSError):
+        if stamp.exists() and stamp.read_text() == digest.hexdigest():
+            return
+        for index in cache.glob("*.nbi"):
+            index.unlink(missing_ok=True)
+        cache.mkdir(exist_ok=True)
+        stamp.write_text(digest.hexdigest())

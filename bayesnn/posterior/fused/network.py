@@ -1,0 +1,230 @@
+"""Value and gradient of the log posterior of one chain's weights, compiled."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from bayesnn.arrays import FloatArray, IntArray
+from bayesnn.posterior.fused import likelihoods as lik
+from bayesnn.posterior.fused.activations import activate
+from bayesnn.posterior.fused.freshness import forget_older
+from bayesnn.posterior.fused.products import FAST, add_outer, add_products, add_row_sums
+
+forget_older(Path(__file__).parent)
+
+
+class Problem(NamedTuple):
+    """All the kernel is told; every array C-contiguous.
+
+    Parameters
+    ----------
+    x : ndarray (blocks, in, rows)
+        Inputs, feature-major, in blocks of rows; the last is filled up with zeros.
+    y : ndarray (blocks, targets, rows)
+        Targets.
+    inverse_sd : ndarray (blocks, rows)
+        Of the noise of each row; for a Gaussian of known noise.
+    n_rows : int
+        Rows that count.
+    widths : ndarray of int (layers + 1,)
+        From input to output.
+    bias : bool
+        Whether there are biases.
+    activation, likelihood : int
+        Codes.
+    parameters : ndarray (p,)
+        Of the likelihood.
+    constant : float
+        Part of the log density that no weight changes.
+    prior_precision, prior_mean : ndarray (k,)
+        Of the weights.
+    """
+
+    x: FloatArray
+    y: FloatArray
+    inverse_sd: FloatArray
+    n_rows: int
+    widths: IntArray
+    bias: bool
+    activation: int
+    likelihood: int
+    parameters: FloatArray
+    constant: float
+    prior_precision: FloatArray
+    prior_mean: FloatArray
+
+
+class Room(NamedTuple):
+    """Where one thread works.
+
+    Parameters
+    ----------
+    hidden, slopes : ndarray (units, rows)
+        Values and slopes of all hidden units.
+    out : ndarray (outputs, rows)
+        Outputs, then their derivatives.
+    delta, next_delta : ndarray (widest, rows)
+        Derivatives by the sums of one layer, and of the layer before.
+    bits : ndarray of int (widest * rows,)
+        For the activation.
+    """
+
+    hidden: FloatArray
+    slopes: FloatArray
+    out: FloatArray
+    delta: FloatArray
+    next_delta: FloatArray
+    bits: IntArray
+
+
+@njit(cache=True, nogil=True)
+def room_for(problem: Problem) -> Room:  # pragma: no cover -- compiled
+    """Make room for one thread."""
+    rows, widths = problem.x.shape[2], problem.widths
+    units, widest = 0, widths[len(widths) - 1]
+    for layer in range(1, len(widths) - 1):
+        units += widths[layer]
+        widest = max(widest, widths[layer])
+    return Room(
+        np.zeros((units, rows)),
+        np.zeros((units, rows)),
+        np.zeros((widths[len(widths) - 1], rows)),
+        np.zeros((widest, rows)),
+        np.zeros((widest, rows)),
+        np.zeros(widest * rows, np.int64),
+    )
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def log_likelihood_block(
+    problem: Problem, out: FloatArray, block: int, rows: int, last: float
+) -> tuple[float, float]:  # pragma: no cover -- compiled
+    """Turn outputs into their derivatives; return the log likelihood, and its derivative by inferred noise."""
+    y, code = problem.y[block], problem.likelihood
+    if code == lik.GAUSSIAN:
+        return lik.gaussian(out, y, problem.inverse_sd[block], rows), 0.0
+    if code == lik.INFERRED:
+        return lik.inferred(out, y, last, rows)
+    if code == lik.HETEROSCEDASTIC:
+        return lik.heteroscedastic(out, y, rows), 0.0
+    if code == lik.STUDENT_T:
+        return lik.student_t(out, y, problem.parameters[0], problem.parameters[1], rows), 0.0
+    if code == lik.BERNOULLI:
+        return lik.bernoulli(out, y, rows), 0.0
+    if code == lik.CATEGORICAL:
+        return lik.categorical(out, y, rows), 0.0
+    return lik.poisson(out, y, rows), 0.0
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def forward(problem: Problem, weights: FloatArray, block: int, rows: int, room: Room) -> None:  # pragma: no cover
+    """Fill hidden units, slopes and outputs of one block."""
+    widths, stride = problem.widths, problem.x.shape[2]
+    n_layers, first, unit = len(widths) - 1, 0, 0
+    inputs = problem.x[block]
+    for layer in range(n_layers):
+        fan_in, fan_out = widths[layer], widths[layer + 1]
+        is_last = layer == n_layers - 1
+        total = room.out if is_last else room.slopes[unit : unit + fan_out]
+        for j in range(fan_out):
+            start = weights[first + fan_in * fan_out + j] if problem.bias else 0.0
+            row = total[j]
+            row[:rows] = start
+            add_products(weights, first + j, fan_out, inputs, fan_in, row, rows)
+        if not is_last:
+            values = room.hidden[unit : unit + fan_out]
+            activate(problem.activation, total.reshape(-1), values.reshape(-1), room.bits[: fan_out * stride])
+            inputs = values
+            unit += fan_out
+        first += fan_in * fan_out + (fan_out if problem.bias else 0)
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
+def times(delta: FloatArray, slope: FloatArray, rows: int) -> None:  # pragma: no cover -- compiled
+    """Multiply one unit's derivatives with its slopes."""
+    for r in range(rows):
+        delta[r] *= slope[r]
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def backward(
+    problem: Problem, weights: FloatArray, block: int, rows: int, room: Room, gradient: FloatArray
+) -> None:  # pragma: no cover -- compiled
+    """Add what one block gives to the gradient."""
+    widths = problem.widths
+    n_layers, first, unit = len(widths) - 1, 0, len(room.hidden)
+    for layer in range(n_layers):
+        first += widths[layer] * widths[layer + 1] + (widths[layer + 1] if problem.bias else 0)
+    delta, spare, other = room.out, room.delta, room.next_delta
+    for step in range(n_layers):
+        layer = n_layers - 1 - step
+        fan_in, fan_out = widths[layer], widths[layer + 1]
+        first -= fan_in * fan_out + (fan_out if problem.bias else 0)
+        if layer > 0:
+            unit -= fan_in
+            inputs = room.hidden[unit : unit + fan_in]
+        else:
+            inputs = problem.x[block]
+        add_outer(inputs, fan_in, delta, fan_out, rows, gradient, first)
+        if problem.bias:
+            add_row_sums(delta, fan_out, rows, gradient, first + fan_in * fan_out)
+        if layer > 0:
+            for i in range(fan_in):
+                row = spare[i]
+                row[:rows] = 0.0
+                add_products(weights, first + i * fan_out, 1, delta, fan_out, row, rows)
+                times(row, room.slopes[unit + i], rows)
+            delta = spare
+            spare, other = other, spare
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def value_and_gradient_of(
+    problem: Problem, weights: FloatArray, gradient: FloatArray, room: Room
+) -> float:  # pragma: no cover -- compiled
+    """Write the gradient (k,) of the log posterior at weights (k,), and return its value."""
+    value, stride = problem.constant, problem.x.shape[2]
+    for i in range(len(weights)):
+        deviation = weights[i] - problem.prior_mean[i]
+        pull = problem.prior_precision[i] * deviation
+        value -= 0.5 * pull * deviation
+        gradient[i] = -pull
+    last = weights[len(weights) - 1]
+    for block in range(len(problem.x)):
+        rows = min(stride, problem.n_rows - block * stride)
+        forward(problem, weights, block, rows, room)
+        part, by_noise = log_likelihood_block(problem, room.out, block, rows, last)
+        value += part
+        if problem.likelihood == lik.INFERRED:
+            gradient[len(weights) - 1] += by_noise
+        backward(problem, weights, block, rows, room, gradient)
+    return value
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def values_and_gradients(
+    problem: Problem, weights: FloatArray, values: FloatArray, gradients: FloatArray
+) -> None:  # pragma: no cover -- compiled
+    """Fill values (chains,) and gradients (chains, k) at weights (chains, k)."""
+    room = room_for(problem)
+    for chain in range(len(weights)):
+        values[chain] = value_and_gradient_of(problem, weights[chain], gradients[chain], room)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def values_of_all(problem: Problem, weights: FloatArray, values: FloatArray) -> None:  # pragma: no cover -- compiled
+    """Fill log densities (chains,) at weights (chains, k)."""
+    room, stride = room_for(problem), problem.x.shape[2]
+    for chain in range(len(weights)):
+        w = weights[chain]
+        value, last = problem.constant, w[len(w) - 1]
+        for i in range(len(w)):
+            deviation = w[i] - problem.prior_mean[i]
+            value -= 0.5 * problem.prior_precision[i] * deviation * deviation
+        for block in range(len(problem.x)):
+            rows = min(stride, problem.n_rows - block * stride)
+            forward(problem, w, block, rows, room)
+            value += log_likelihood_block(problem, room.out, block, rows, last)[0]
+        values[chain] = value

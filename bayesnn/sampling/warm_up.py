@@ -1,0 +1,56 @@
+"""What the moves learn before the draws that count."""
+
+import numpy as np
+
+from bayesnn.sampling.adaptation import DualAveraging
+from bayesnn.sampling.metric import Metric
+from bayesnn.sampling.moves import IndependenceT, PreconditionedMove, WalkerMove
+
+
+class WarmUp:
+    """Adapts the step size of every part of a move that has one, each by the steps it made itself.
+
+    Parameters
+    ----------
+    move : WalkerMove
+        To be changed in place.
+    """
+
+    def __init__(self, move: WalkerMove) -> None:
+        self._move = move
+        self._averaging = {part: _averaging(part) for part in move.parts if isinstance(part, PreconditionedMove)}
+
+    @property
+    def step_size(self) -> float:
+        """Of the first part that has one; NaN if none has."""
+        return next((part.step_size for part in self._averaging), float("nan"))
+
+    @property
+    def metric(self) -> Metric:
+        """Of the first part that has one; of size 0 if none has."""
+        metrics = (part.metric for part in self._move.parts if isinstance(part, PreconditionedMove | IndependenceT))
+        return next(metrics, Metric(np.ones(0), "none"))
+
+    def learn(self) -> None:
+        """Learn from what the last proposal did."""
+        part = self._move.active
+        if isinstance(part, PreconditionedMove) and part.stats is not None:
+            averaging = self._averaging[part]
+            averaging.update(part.stats.acceptance_rate)
+            part.step_size = averaging.step_size
+
+    def use_metric(self, metric: Metric) -> None:
+        """Change the metric of all parts, whose step sizes then begin anew."""
+        for part in self._averaging:
+            part.use_metric(metric)
+            part.step_size = part.default_step_size
+            self._averaging[part] = _averaging(part)
+
+    def finish(self) -> None:
+        """Keep the averaged step sizes."""
+        for part, averaging in self._averaging.items():
+            part.step_size = averaging.averaged_step_size
+
+
+def _averaging(part: PreconditionedMove) -> DualAveraging:
+    return DualAveraging(part.step_size, part.target_acceptance, part.chain_mean)

@@ -1,0 +1,266 @@
+"""The compiled kernel against the NumPy path, which is its oracle."""
+
+import os
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+
+import bayesnn.posterior.fused.density as density_module
+from bayesnn import (
+    MLP,
+    Bernoulli,
+    Categorical,
+    FlatPrior,
+    FunctionModel,
+    Gaussian,
+    HeteroscedasticGaussian,
+    NormalPrior,
+    Poisson,
+    Posterior,
+    StudentT,
+)
+from bayesnn.posterior.fused.activations import tanh_and_slope
+from bayesnn.posterior.fused.freshness import STAMP, forget_older
+from bayesnn.posterior.fused.problem import MOST_ROWS, rows_of_block
+from bayesnn.sampling.moves import HMC
+from tests.refusals import refuses
+
+N = 301  # more than a block, and no multiple of a vector
+
+LIKELIHOODS = {
+    "Gaussian": (lambda rng: Gaussian(0.3), 1),
+    "Gaussian, two outputs": (lambda rng: Gaussian(0.3), 2),
+    "Gaussian, sigma per row": (lambda rng: Gaussian(rng.uniform(0.1, 1.0, N)), 1),
+    "Gaussian, inferred": (lambda rng: Gaussian("infer"), 1),
+    "Gaussian, inferred with a prior, two outputs": (lambda rng: Gaussian("infer", (-1.0, 0.5)), 2),
+    "heteroscedastic": (lambda rng: HeteroscedasticGaussian(), 2),
+    "Student-t": (lambda rng: StudentT(df=3.5, scale=0.4), 2),
+    "Bernoulli": (lambda rng: Bernoulli(), 2),
+    "categorical": (lambda rng: Categorical(), 3),
+    "Poisson": (lambda rng: Poisson(), 2),
+}
+
+
+def posterior_of(likelihood="Gaussian", hidden=(5,), activation="tanh", bias=True, n=N, prior=None, seed=0):
+    rng = np.random.default_rng(seed)
+    make, n_outputs = LIKELIHOODS[likelihood]
+    x = rng.standard_normal((n, 3))
+    columns = {"heteroscedastic": 1, "categorical": 1}.get(likelihood, n_outputs)
+    y = rng.standard_normal((n, columns))
+    if likelihood == "Bernoulli":
+        y = (y > 0).astype(float)
+    elif likelihood == "categorical":
+        y = rng.integers(0, n_outputs, (n, 1)).astype(float)
+    elif likelihood == "Poisson":
+        y = rng.poisson(2.0, (n, columns)).astype(float)
+    net = MLP(3, hidden, n_outputs, activation=activation, bias=bias)
+    return Posterior(net, x, y, make(rng), prior or NormalPrior(1.5))
+
+
+def points(posterior, chains=5, scale=1.0, seed=1):
+    return scale * np.random.default_rng(seed).standard_normal((chains, posterior.n_weights))
+
+
+def assert_same(posterior, weights, rtol=1e-12):
+    value, gradient = posterior.fused()(weights)
+    expected, slope = posterior.value_and_gradient(weights)
+    assert value.shape == expected.shape
+    assert gradient.shape == slope.shape
+    assert np.allclose(value, expected, rtol=rtol, atol=0.0)
+    # errors of sums over the rows are relative to the largest entry
+    assert np.abs(gradient - slope).max() <= rtol * np.abs(slope).max()
+    assert np.allclose(posterior.fused().log_density(weights), expected, rtol=rtol, atol=0.0)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("hidden", [(5,), (4, 3), ()])
+def test_every_likelihood_has_the_numbers_of_the_oracle(likelihood, hidden):
+    posterior = posterior_of(likelihood, hidden)
+    assert_same(posterior, points(posterior))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "softplus", "sin", "identity"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("hidden", [(1,), (9, 2), (17, 3, 5)])
+def test_every_activation_and_depth_has_the_numbers_of_the_oracle(activation, bias, hidden):
+    posterior = posterior_of(hidden=hidden, activation=activation, bias=bias)
+    assert_same(posterior, points(posterior))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, MOST_ROWS, MOST_ROWS + 1, 3 * MOST_ROWS - 1])
+def test_any_number_of_rows(n):
+    posterior = posterior_of(n=n)
+    assert_same(posterior, points(posterior))
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [FlatPrior(), NormalPrior([0.5, 2.0]), NormalPrior(3.0, prior_mean=0.7), NormalPrior(np.linspace(0.1, 2.0, 26))],
+    ids=["flat", "by layer", "with a mean", "by weight"],
+)
+def test_every_prior(prior):
+    posterior = posterior_of(prior=prior)
+    assert_same(posterior, points(posterior))
+
+
+def test_one_weight_vector_gives_one_value():
+    posterior = posterior_of()
+    assert_same(posterior, points(posterior)[0])
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-3, 10.0, 300.0])
+def test_small_and_saturated_sums_are_right_too(scale):
+    posterior = posterior_of(hidden=(4, 3))
+    assert_same(posterior, points(posterior, scale=scale))
+
+
+def test_tanh_and_its_slope_to_the_last_bits():
+    z = np.concatenate([-np.geomspace(1e-300, 700.0, 4001)[::-1], [0.0], np.geomspace(1e-300, 700.0, 4001)])
+    h, slope = np.empty_like(z), z.copy()
+    tanh_and_slope(slope, h, np.empty(z.size, dtype=np.int64))
+    assert np.abs(h - np.tanh(z)).max() <= 4 * np.finfo(float).eps
+    assert np.abs(slope - 1.0 / np.cosh(np.clip(z, -300, 300)) ** 2).max() <= 8 * np.finfo(float).eps
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_give_no_number_and_leave_other_chains_alone(bad):
+    posterior = posterior_of(hidden=(4, 3))
+    weights = points(posterior)
+    alone, _ = posterior.fused()(weights)
+    weights[2, 3] = bad
+    value, _ = posterior.fused()(weights)
+    assert not np.isfinite(value[2])
+    assert np.array_equal(np.delete(value, 2), np.delete(alone, 2))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_chains_are_the_same_to_the_bit_for_any_number_of_threads_and_of_other_chains(threads, monkeypatch):
+    posterior = posterior_of()
+    weights = points(posterior, chains=7)
+    fused = posterior.fused()
+    one_by_one = [fused(w) for w in weights]
+    monkeypatch.setattr(density_module, "n_cores", lambda: threads)
+    monkeypatch.setattr(density_module, "WORTH_A_THREAD", 0)
+    value, gradient = fused(weights)
+    assert np.array_equal(value, [each[0] for each in one_by_one])
+    assert np.array_equal(gradient, [each[1] for each in one_by_one])
+    assert np.array_equal(fused.log_density(weights), fused.log_density(weights[::-1])[::-1])
+
+
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("n_steps", [1, 2, 9])
+def test_a_trajectory_is_that_of_hmc_in_numpy(dense, n_steps):
+    posterior, rng = posterior_of("Gaussian, inferred"), np.random.default_rng(3)
+    k = posterior.n_weights
+    metric = np.exp(0.3 * rng.standard_normal(k))
+    if dense:
+        half = rng.standard_normal((k, k)) / np.sqrt(k) + np.eye(k)
+        metric = half @ half.T
+    weights, momenta = 0.1 * points(posterior), points(posterior, seed=2)
+    steps = rng.uniform(0.002, 0.01, (len(weights), 1))
+    gradient = posterior.value_and_gradient(weights)[1]
+    ends = [
+        HMC(density, metric, 0.1, n_steps)._integrate(weights, momenta, gradient, steps, n_steps)
+        for density in (posterior.value_and_gradient, posterior.fused())
+    ]
+    for mine, theirs in zip(*ends, strict=True):
+        assert np.allclose(theirs, mine, rtol=1e-9, atol=1e-9 * np.abs(mine).max())
+
+
+def test_a_trajectory_leaves_its_beginning_alone():
+    posterior = posterior_of()
+    start, momenta = points(posterior), points(posterior, seed=2)
+    gradient = posterior.value_and_gradient(start)[1]
+    before = start.copy(), momenta.copy(), gradient.copy()
+    posterior.fused().leapfrog(start, momenta, gradient, np.ones(posterior.n_weights), np.full(5, 1e-3), 3)
+    assert all(np.array_equal(a, b) for a, b in zip(before, (start, momenta, gradient), strict=True))
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_trajectories_that_overflow_end_in_no_number_and_nothing_else(likelihood, monkeypatch):
+    monkeypatch.setattr(density_module, "WORTH_A_THREAD", 0)
+    posterior = posterior_of(likelihood, hidden=(4, 3), activation="softplus")
+    start = points(posterior, chains=16)
+    fused = posterior.fused()
+    for step in (1e3, 1e150, 1e308):
+        gradient = fused(start)[1]
+        _, _, value, _ = fused.leapfrog(
+            start, points(posterior, 16, seed=4), gradient, np.ones(posterior.n_weights), np.full(16, step), 20
+        )
+        # far out, everything is unlikely, or no number at all: never likely
+        assert not np.any(value > 1e3)
+
+
+def _in_child(queue):
+    posterior = posterior_of()
+    queue.put(posterior.fused()(points(posterior, 8))[0])
+
+
+def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork here")
+    monkeypatch.setattr(density_module, "n_cores", lambda: 2)
+    monkeypatch.setattr(density_module, "WORTH_A_THREAD", 0)
+    posterior = posterior_of()
+    mine = posterior.fused()(points(posterior, 8))[0]  # the parent's threads run from here
+    context = get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_in_child, args=(queue,))
+    with pytest.warns(DeprecationWarning, match="fork"):
+        child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert np.array_equal(queue.get(), mine)
+
+
+def test_blocks_are_whole_vectors_and_about_equal():
+    assert rows_of_block(100, 8) == 104
+    assert rows_of_block(257, 8) == 136
+    assert rows_of_block(10_000, 8) == 256
+    assert rows_of_block(10_000, 4000) == 64
+
+
+class MyMLP(MLP):
+    pass
+
+
+class MyGaussian(Gaussian):
+    pass
+
+
+def test_what_the_kernel_does_not_know_is_refused_by_name():
+    x, y = np.zeros((4, 3)), np.zeros(4)
+    with refuses("posterior", "MyMLP", "an MLP"):
+        Posterior(MyMLP(3, (2,), 1), x, y, Gaussian(1.0), NormalPrior(1.0)).fused()
+    function = FunctionModel(lambda w, x: x @ w, ["a", "b", "c"])
+    with refuses("posterior", "FunctionModel", "an MLP"):
+        Posterior(function, x, y, Gaussian(1.0), NormalPrior(1.0)).fused()
+    with refuses("posterior", "MyGaussian", "a likelihood of bayesnn"):
+        Posterior(MLP(3, (2,), 1), x, y, MyGaussian(1.0), NormalPrior(1.0)).fused()
+
+
+def test_data_outside_memory_are_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((4, 3)))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    posterior = Posterior(MLP(3, (2,), 1), mapped, np.zeros(4), Gaussian(1.0), NormalPrior(1.0))
+    with refuses("posterior", "memmap", "in memory"):
+        posterior.fused()
+
+
+def test_weights_of_another_shape_are_refused():
+    with refuses("weights", "(3, 2)", "(..., 26)"):
+        posterior_of().fused()(np.zeros((3, 2)))
+
+
+def test_what_was_compiled_of_older_sources_is_forgotten(tmp_path):
+    (tmp_path / "a.py").write_text("one")
+    forget_older(tmp_path)
+    index = tmp_path / "__pycache__" / "a.nbi"
+    index.write_text("compiled")
+    forget_older(tmp_path)
+    assert index.exists()
+    (tmp_path / "a.py").write_text("two")
+    forget_older(tmp_path)
+    assert not index.exists()
+    assert (tmp_path / "__pycache__" / STAMP).exists()
