@@ -6,7 +6,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-import bayesnn.posterior.fused.density as density_module
+import bayesnn.posterior.fused.sharing as sharing_module
 from bayesnn import (
     MLP,
     Bernoulli,
@@ -118,7 +118,7 @@ def test_small_and_saturated_sums_are_right_too(scale):
 def test_tanh_and_its_slope_to_the_last_bits():
     z = np.concatenate([-np.geomspace(1e-300, 700.0, 4001)[::-1], [0.0], np.geomspace(1e-300, 700.0, 4001)])
     h, slope = np.empty_like(z), z.copy()
-    tanh_and_slope(slope, h, np.empty(z.size, dtype=np.int64))
+    tanh_and_slope(slope, h)
     assert np.abs(h - np.tanh(z)).max() <= 4 * np.finfo(float).eps
     assert np.abs(slope - 1.0 / np.cosh(np.clip(z, -300, 300)) ** 2).max() <= 8 * np.finfo(float).eps
 
@@ -134,14 +134,19 @@ def test_weights_that_are_no_numbers_give_no_number_and_leave_other_chains_alone
     assert np.array_equal(np.delete(value, 2), np.delete(alone, 2))
 
 
+@pytest.mark.parametrize("openmp", [True, False])
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
-def test_chains_are_the_same_to_the_bit_for_any_number_of_threads_and_of_other_chains(threads, monkeypatch):
+def test_chains_are_the_same_to_the_bit_for_any_number_of_threads_and_of_other_chains(threads, openmp, monkeypatch):
     posterior = posterior_of()
     weights = points(posterior, chains=7)
     fused = posterior.fused()
     one_by_one = [fused(w) for w in weights]
-    monkeypatch.setattr(density_module, "n_cores", lambda: threads)
-    monkeypatch.setattr(density_module, "WORTH_A_THREAD", 0)
+    if not openmp:
+        monkeypatch.setattr(sharing_module, "has_openmp", lambda: False)
+    monkeypatch.setattr(sharing_module, "n_cores", lambda: threads)
+    monkeypatch.setattr(sharing_module.numba, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(sharing_module, "WORTH_A_THREAD", 0)
+    monkeypatch.setattr(sharing_module, "WORTH_WAKING_ONE", 0)
     value, gradient = fused(weights)
     assert np.array_equal(value, [each[0] for each in one_by_one])
     assert np.array_equal(gradient, [each[1] for each in one_by_one])
@@ -179,7 +184,7 @@ def test_a_trajectory_leaves_its_beginning_alone():
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_trajectories_that_overflow_end_in_no_number_and_nothing_else(likelihood, monkeypatch):
-    monkeypatch.setattr(density_module, "WORTH_A_THREAD", 0)
+    monkeypatch.setattr(sharing_module, "WORTH_A_THREAD", 0)
     posterior = posterior_of(likelihood, hidden=(4, 3), activation="softplus")
     start = points(posterior, chains=16)
     fused = posterior.fused()
@@ -200,8 +205,8 @@ def _in_child(queue):
 def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
     if not hasattr(os, "fork"):
         pytest.skip("no fork here")
-    monkeypatch.setattr(density_module, "n_cores", lambda: 2)
-    monkeypatch.setattr(density_module, "WORTH_A_THREAD", 0)
+    monkeypatch.setattr(sharing_module, "WORTH_A_THREAD", 0)
+    monkeypatch.setattr(sharing_module, "WORTH_WAKING_ONE", 0)
     posterior = posterior_of()
     mine = posterior.fused()(points(posterior, 8))[0]  # the parent's threads run from here
     context = get_context("fork")

@@ -1,18 +1,19 @@
 """The log posterior and its gradient for many chains at once, compiled."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.executors import n_cores, split_among_threads
-from bayesnn.posterior.fused.leapfrog import leapfrog
-from bayesnn.posterior.fused.network import Problem, values_and_gradients, values_of_all
+from bayesnn.posterior.fused.leapfrog import leapfrog, leapfrog_shared
+from bayesnn.posterior.fused.network import (
+    Problem,
+    values_and_gradients,
+    values_and_gradients_shared,
+    values_of_all,
+    values_of_all_shared,
+)
 from bayesnn.posterior.fused.problem import problem_of
+from bayesnn.posterior.fused.sharing import share_out
 from bayesnn.posterior.posterior import Posterior
-
-# Multiplications below which a second thread costs more than it saves: some tens of microseconds.
-WORTH_A_THREAD = 2**18
 
 
 class FusedDensity:
@@ -72,7 +73,10 @@ class FusedDensity:
         def run(chains: slice) -> None:
             values_and_gradients(self._problem, batch[chains], values[chains], gradients[chains])
 
-        self._share_out(run, len(batch), 3)
+        def run_shared(parts: int) -> None:
+            values_and_gradients_shared(self._problem, batch, values, gradients, parts)
+
+        share_out(run, run_shared, len(batch), self._work(len(batch), 3))
         return values.reshape(w.shape[:-1]), gradients.reshape(w.shape)
 
     def log_density(self, weights: ArrayLike) -> FloatArray:
@@ -94,7 +98,10 @@ class FusedDensity:
         def run(chains: slice) -> None:
             values_of_all(self._problem, batch[chains], values[chains])
 
-        self._share_out(run, len(batch), 1)
+        def run_shared(parts: int) -> None:
+            values_of_all_shared(self._problem, batch, values, parts)
+
+        share_out(run, run_shared, len(batch), self._work(len(batch), 1))
         return values.reshape(w.shape[:-1])
 
     def leapfrog(
@@ -135,12 +142,14 @@ class FusedDensity:
             ends = w[chains], r[chains], values[chains], g[chains]
             leapfrog(self._problem, matrix, transposed, steps[chains], n_steps, *ends)
 
-        self._share_out(run, len(w), 3 * n_steps)
+        def run_shared(parts: int) -> None:
+            leapfrog_shared(self._problem, matrix, transposed, steps, n_steps, w, r, values, g, parts)
+
+        share_out(run, run_shared, len(w), self._work(len(w), 3 * n_steps))
         return w, r, values, g
 
-    def _share_out(self, run: Callable[[slice], None], n_chains: int, passes: int) -> None:
-        work = passes * n_chains * self.posterior.n_rows * self.posterior.n_weights
-        split_among_threads(run, n_chains, n_cores() if work > WORTH_A_THREAD else 1)
+    def _work(self, n_chains: int, passes: int) -> int:
+        return passes * n_chains * self.posterior.n_rows * self.posterior.n_weights
 
 
 def _rows_of(weights: FloatArray, n_weights: int) -> FloatArray:

@@ -1,7 +1,7 @@
 """Whole leapfrog trajectories in compiled code: one call a chain and draw, however many gradients it takes."""
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 from bayesnn.arrays import FloatArray
 from bayesnn.posterior.fused.network import Problem, room_for, value_and_gradient_of
@@ -46,3 +46,33 @@ def leapfrog(
             if not np.isfinite(values[chain]):
                 break  # nothing is accepted from here
             scaled(transposed, g, 0.5 * h if step == n_steps - 1 else h, r)
+
+
+@njit(cache=True, error_model="numpy", nogil=True, parallel=True)
+def leapfrog_shared(
+    problem: Problem,
+    scale: FloatArray,
+    transposed: FloatArray,
+    step_sizes: FloatArray,
+    n_steps: int,
+    weights: FloatArray,
+    momenta: FloatArray,
+    values: FloatArray,
+    gradients: FloatArray,
+    parts: int,
+) -> None:  # pragma: no cover -- compiled
+    """Do the same, chains shared out over so many threads."""
+    n = len(weights)
+    for part in prange(parts):
+        chains = slice(n * part // parts, n * (part + 1) // parts)
+        leapfrog(
+            problem,
+            scale,
+            transposed,
+            step_sizes[chains],
+            n_steps,
+            weights[chains],
+            momenta[chains],
+            values[chains],
+            gradients[chains],
+        )

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 from bayesnn.arrays import FloatArray, IntArray
 from bayesnn.posterior.fused import likelihoods as lik
 from bayesnn.posterior.fused.activations import activate
 from bayesnn.posterior.fused.freshness import forget_older
-from bayesnn.posterior.fused.products import FAST, add_outer, add_products, add_row_sums
+from bayesnn.posterior.fused.products import FAST, add_outer, add_row_sums, put_products
 
 forget_older(Path(__file__).parent)
 
@@ -67,8 +67,6 @@ class Room(NamedTuple):
         Outputs, then their derivatives.
     delta, next_delta : ndarray (widest, rows)
         Derivatives by the sums of one layer, and of the layer before.
-    bits : ndarray of int (widest * rows,)
-        For the activation.
     """
 
     hidden: FloatArray
@@ -76,7 +74,6 @@ class Room(NamedTuple):
     out: FloatArray
     delta: FloatArray
     next_delta: FloatArray
-    bits: IntArray
 
 
 @njit(cache=True, nogil=True)
@@ -93,7 +90,6 @@ def room_for(problem: Problem) -> Room:  # pragma: no cover -- compiled
         np.zeros((widths[len(widths) - 1], rows)),
         np.zeros((widest, rows)),
         np.zeros((widest, rows)),
-        np.zeros(widest * rows, np.int64),
     )
 
 
@@ -121,7 +117,7 @@ def log_likelihood_block(
 @njit(cache=True, error_model="numpy", nogil=True)
 def forward(problem: Problem, weights: FloatArray, block: int, rows: int, room: Room) -> None:  # pragma: no cover
     """Fill hidden units, slopes and outputs of one block."""
-    widths, stride = problem.widths, problem.x.shape[2]
+    widths = problem.widths
     n_layers, first, unit = len(widths) - 1, 0, 0
     inputs = problem.x[block]
     for layer in range(n_layers):
@@ -129,14 +125,13 @@ def forward(problem: Problem, weights: FloatArray, block: int, rows: int, room: 
         is_last = layer == n_layers - 1
         total = room.out if is_last else room.slopes[unit : unit + fan_out]
         for j in range(fan_out):
-            start = weights[first + fan_in * fan_out + j] if problem.bias else 0.0
+            start = float(weights[first + fan_in * fan_out + j]) if problem.bias else 0.0
             row = total[j]
-            row[:rows] = start
-            add_products(weights, first + j, fan_out, inputs, fan_in, row, rows)
+            put_products(weights, first + j, fan_out, inputs, fan_in, start, row, rows)
+            if not is_last:  # while the sums are in the L1 cache
+                activate(problem.activation, row, room.hidden[unit + j])
         if not is_last:
-            values = room.hidden[unit : unit + fan_out]
-            activate(problem.activation, total.reshape(-1), values.reshape(-1), room.bits[: fan_out * stride])
-            inputs = values
+            inputs = room.hidden[unit : unit + fan_out]
             unit += fan_out
         first += fan_in * fan_out + (fan_out if problem.bias else 0)
 
@@ -173,8 +168,7 @@ def backward(
         if layer > 0:
             for i in range(fan_in):
                 row = spare[i]
-                row[:rows] = 0.0
-                add_products(weights, first + i * fan_out, 1, delta, fan_out, row, rows)
+                put_products(weights, first + i * fan_out, 1, delta, fan_out, 0.0, row, rows)
                 times(row, room.slopes[unit + i], rows)
             delta = spare
             spare, other = other, spare
@@ -228,3 +222,25 @@ def values_of_all(problem: Problem, weights: FloatArray, values: FloatArray) -> 
             forward(problem, w, block, rows, room)
             value += log_likelihood_block(problem, room.out, block, rows, last)[0]
         values[chain] = value
+
+
+@njit(cache=True, error_model="numpy", nogil=True, parallel=True)
+def values_and_gradients_shared(
+    problem: Problem, weights: FloatArray, values: FloatArray, gradients: FloatArray, parts: int
+) -> None:  # pragma: no cover -- compiled
+    """Do the same, chains shared out over so many threads."""
+    n = len(weights)
+    for part in prange(parts):
+        chains = slice(n * part // parts, n * (part + 1) // parts)
+        values_and_gradients(problem, weights[chains], values[chains], gradients[chains])
+
+
+@njit(cache=True, error_model="numpy", nogil=True, parallel=True)
+def values_of_all_shared(
+    problem: Problem, weights: FloatArray, values: FloatArray, parts: int
+) -> None:  # pragma: no cover -- compiled
+    """Do the same, chains shared out over so many threads."""
+    n = len(weights)
+    for part in prange(parts):
+        chains = slice(n * part // parts, n * (part + 1) // parts)
+        values_of_all(problem, weights[chains], values[chains])

@@ -12,11 +12,29 @@ FAST = {"contract", "reassoc", "nsz"}  # neither NaN nor infinity is assumed awa
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
-def add_products(
-    weights: FloatArray, first: int, stride: int, inputs: FloatArray, count: int, total: FloatArray, rows: int
+def put_products(
+    weights: FloatArray,
+    first: int,
+    stride: int,
+    inputs: FloatArray,
+    count: int,
+    start: float,
+    total: FloatArray,
+    rows: int,
 ) -> None:  # pragma: no cover -- compiled
-    """Add ``sum_i weights[first + i * stride] * inputs[i]`` to `total`, for `count` features and so many rows."""
-    i = 0
+    """Write ``start + sum_i weights[first + i * stride] * inputs[i]`` into `total`, for so many features and rows."""
+    if count >= 4:
+        a, b = weights[first], weights[first + stride]
+        c, d = weights[first + 2 * stride], weights[first + 3 * stride]
+        x0, x1, x2, x3 = inputs[0], inputs[1], inputs[2], inputs[3]
+        for r in range(rows):
+            total[r] = start + a * x0[r] + b * x1[r] + c * x2[r] + d * x3[r]
+        i = 4
+    else:
+        a, x0 = weights[first], inputs[0]
+        for r in range(rows):
+            total[r] = start + a * x0[r]
+        i = 1
     while i + 8 <= count:
         a, b = weights[first + i * stride], weights[first + (i + 1) * stride]
         c, d = weights[first + (i + 2) * stride], weights[first + (i + 3) * stride]
