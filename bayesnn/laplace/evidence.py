@@ -231,7 +231,9 @@ def _precisions(posterior: Posterior) -> tuple[list[IntArray], FloatArray]:
     """Return which weights share a precision, and the precisions."""
     prior, blocks = posterior.prior, posterior.network.weight_blocks
     n_weights, n_layers = posterior.network.n_weights, max(block.layer for block in blocks) + 1
-    given = np.atleast_1d(np.asarray(prior.prior_precision)) if isinstance(prior, NormalPrior) else np.empty(0)
+    given = np.empty(0)
+    if isinstance(prior, NormalPrior) and not isinstance(prior.prior_precision, str):
+        given = np.atleast_1d(np.asarray(prior.prior_precision))
     if given.size == 1:
         return [np.arange(n_weights)], given.astype(np.float64)
     if given.size != n_layers or given.size == n_weights:

@@ -16,7 +16,7 @@ from bayesnn.files import written_whole
 from bayesnn.laplace.laplace import Laplace
 from bayesnn.laplace.structures import BlockDiagonal, Diagonal, Full, LastLayer, LowRank, Structure
 from bayesnn.optimum import Certificate
-from bayesnn.posterior import Gaussian, Posterior
+from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 
 # Raised whenever files of before can no longer be read.
 FORMAT = 1
@@ -124,9 +124,16 @@ def _identity(posterior: Posterior) -> dict[str, Any]:
         "model": repr(posterior.network),
         "likelihood": type(likelihood).__name__ if isinstance(noise, np.ndarray) else repr(likelihood),
         "noise digest": _digest(cast("AnyArray", noise)) if isinstance(noise, np.ndarray) else None,
-        "prior digest": _digest(posterior.prior_precision, posterior.prior_mean),
+        "prior digest": _digest(posterior.prior_precision, posterior.prior_mean, *_centre(posterior)),
         "rows": posterior.n_rows,
     }
+
+
+def _centre(posterior: Posterior) -> list[FloatArray]:
+    """Return the prior mean of weights whose precision is inferred: that of their coordinates is 0."""
+    prior = posterior.prior
+    is_inferred = isinstance(prior, NormalPrior) and prior.is_inferred
+    return [prior.mean_for(posterior.network.weight_blocks)] if is_inferred else []
 
 
 def _digest(*arrays: AnyArray) -> str:

@@ -9,6 +9,7 @@ from bayesnn.arrays import BoolArray, FloatArray, IntArray
 from bayesnn.models.constants import WithConstants
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, block_slices
+from bayesnn.models.standardised import StandardWeights
 
 # Coordinate descent over layers ends after this many sweeps at the latest; one layer needs one sweep.
 MAX_SWEEPS = 50
@@ -25,7 +26,7 @@ def log_symmetry_order(model: Model) -> float:
     >>> round(math.exp(log_symmetry_order(MLP(2, (2,), 1))))
     8
     """
-    if isinstance(model, WithConstants):
+    if isinstance(model, WithConstants | StandardWeights):
         return log_symmetry_order(model.model)
     if not isinstance(model, MLP):
         return 0.0
@@ -56,7 +57,7 @@ def random_images(model: Model, weights: FloatArray, random: np.random.RandomSta
     >>> bool(np.allclose(net.predict(image, np.ones((1, 1))), 3 * np.tanh(1) + 4 * np.tanh(2)))
     True
     """
-    if isinstance(model, WithConstants):
+    if isinstance(model, WithConstants | StandardWeights):
         inner = model.model.n_weights
         return np.concatenate([random_images(model.model, weights[:, :inner], random), weights[:, inner:]], axis=1)
     if not isinstance(model, MLP):
@@ -96,7 +97,7 @@ def nearest_image(model: Model, weights: FloatArray, reference: FloatArray) -> F
     >>> nearest_image(net, np.array([1.0, 2.0, 3.0, 4.0]), np.array([-2.0, 1.0, -4.0, 3.0]))
     array([-2.,  1., -4.,  3.])
     """
-    if isinstance(model, WithConstants):
+    if isinstance(model, WithConstants | StandardWeights):
         inner = model.model.n_weights
         return np.concatenate([nearest_image(model.model, weights[:inner], reference[:inner]), weights[inner:]])
     if not isinstance(model, MLP):
@@ -128,7 +129,7 @@ def nearest_images(model: Model, draws: FloatArray, reference: FloatArray) -> tu
     fraction : float
         Share of the draws that were moved.
     """
-    if isinstance(model, WithConstants):
+    if isinstance(model, WithConstants | StandardWeights):
         inner = model.model.n_weights
         folded, fraction = nearest_images(model.model, draws[..., :inner], reference[:inner])
         return np.concatenate([folded, draws[..., inner:]], axis=-1), fraction

@@ -11,7 +11,7 @@ from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
 from bayesnn.factor import PrecisionFactor, factor_gram, factor_rows
-from bayesnn.models import Model, WithConstants
+from bayesnn.models import Model, StandardWeights, WithConstants
 from bayesnn.posterior.blocks import (
     fisher_diagonal_of,
     fisher_grams_of,
@@ -24,8 +24,8 @@ from bayesnn.posterior.blocks import (
     square_lengths_of,
     value_of,
 )
-from bayesnn.posterior.gaussian import Gaussian
-from bayesnn.posterior.heteroscedastic import LOG_2PI, InferredGaussian
+from bayesnn.posterior.coordinates import Coordinates
+from bayesnn.posterior.heteroscedastic import LOG_2PI
 from bayesnn.posterior.likelihood import Likelihood
 from bayesnn.posterior.prior import Prior
 from bayesnn.posterior.row_sums import RowSums
@@ -101,14 +101,11 @@ class Posterior:
         self.network = model
         self.given_likelihood = likelihood
         self.prior = prior
-        self.prior_precision, self.prior_mean = (
-            prior.precision_for(model.weight_blocks),
-            prior.mean_for(model.weight_blocks),
-        )
-        self.model: Model = model
-        self.likelihood: Likelihood = likelihood
-        if isinstance(likelihood, Gaussian) and likelihood.is_inferred:
-            self._infer_noise(likelihood)
+        coordinates = Coordinates.of(model, likelihood, prior)
+        self.prior_precision, self.prior_mean = coordinates.prior_precision, coordinates.prior_mean
+        self.model: Model = coordinates.model
+        self.likelihood: Likelihood = coordinates.likelihood
+        self._outputs_of: Model = coordinates.network
         self._rows = RowSums.of(self.model, self.likelihood, x, y)
         if isinstance(self.model, WithConstants):
             self._start_noise_at_spread(self.model)
@@ -116,14 +113,6 @@ class Posterior:
         informed = self.prior_precision[self.prior_precision > 0]
         #: Part of the log prior that no weight changes.
         self.log_prior_normaliser = 0.5 * float(np.log(informed).sum() - informed.size * LOG_2PI)
-
-    def _infer_noise(self, likelihood: Gaussian) -> None:
-        """Make the log of the noise a constant output beside the network's, and a coordinate after the weights."""
-        self.model = WithConstants(self.network, ["log_sigma_noise"])
-        self.likelihood = InferredGaussian()
-        mean, sd = (0.0, np.inf) if likelihood.log_sigma_prior is None else likelihood.log_sigma_prior
-        self.prior_precision = np.append(self.prior_precision, float(sd) ** -2.0)
-        self.prior_mean = np.append(self.prior_mean, float(mean))
 
     def _start_noise_at_spread(self, model: WithConstants) -> None:
         _, y = self._rows.data.block(slice(0, min(self.n_rows, ROWS_TO_START_FROM)))
@@ -204,7 +193,22 @@ class Posterior:
 
     def outputs(self, weights: ArrayLike, x: FloatArray) -> FloatArray:
         """Return the network's outputs (..., n, out), without what the likelihood infers beside it."""
-        return self.network.predict(self.check_weights(weights)[..., : self.network.n_weights], x)
+        return self._outputs_of.predict(self.check_weights(weights)[..., : self._outputs_of.n_weights], x)
+
+    def network_weights(self, weights: ArrayLike) -> FloatArray:
+        """Return the network's own weights (..., k) at coordinates: the first, but where a prior precision is inferred.
+
+        Parameters
+        ----------
+        weights : array_like (..., k)
+            Coordinates of this posterior.
+
+        Returns
+        -------
+        ndarray (..., weights of the network)
+        """
+        first = self.check_weights(weights)[..., : self._outputs_of.n_weights]
+        return self._outputs_of.weights_of(first) if isinstance(self._outputs_of, StandardWeights) else first
 
     def log_prior(self, weights: ArrayLike) -> FloatArray:
         """Log prior density (...) at weights (..., k)."""

@@ -7,9 +7,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import finite_array
+from bayesnn.checks import describe, finite_array
 from bayesnn.errors import ArgumentError
 from bayesnn.models import WeightBlock
+
+INFER = ("infer", "infer_by_layer")
 
 
 @runtime_checkable
@@ -31,15 +33,22 @@ class NormalPrior:
 
     Parameters
     ----------
-    prior_precision : float or array_like
-        One precision for all weights, one per layer, or one per weight (k,); units of 1 / weight squared.
+    prior_precision : float, array_like, "infer" or "infer_by_layer"
+        One precision for all weights, one per layer, or one per weight (k,); units of 1 / weight squared. ``"infer"``
+        makes the logarithm of one precision for all weights a coordinate of the posterior, ``log_prior_precision``,
+        ``"infer_by_layer"`` one for each layer; the weights are coordinates in units of their prior's standard
+        deviation then, ``W1_standard`` and so on, so that the joint density has modes
+        (:class:`bayesnn.models.StandardWeights`).
     prior_mean : float or array_like
         One mean for all weights, one per layer, or one per weight (k,).
+    log_precision_prior : tuple of two floats, optional
+        The hyperprior that inferring takes: mean and standard deviation of a normal prior for each log precision.
 
     Raises
     ------
     ArgumentError
-        If a precision is not a finite number above 0 (use :class:`FlatPrior` for no prior), or a mean not finite.
+        If a precision is not a finite number above 0 (use :class:`FlatPrior` for no prior), a mean not finite, or there
+        is a hyperprior for a precision that is not inferred, or none for one that is.
 
     Examples
     --------
@@ -48,27 +57,66 @@ class NormalPrior:
     array([1., 1., 4.])
     """
 
-    prior_precision: float | ArrayLike = 1.0
+    prior_precision: float | ArrayLike | str = 1.0
     prior_mean: float | ArrayLike = 0.0
+    log_precision_prior: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        wants = "a finite number, one per layer, or one per weight"
+        mean = finite_array("prior_mean", self.prior_mean, (0, 1), wants)
+        object.__setattr__(self, "prior_mean", float(mean) if mean.ndim == 0 else mean)
+        if isinstance(self.prior_precision, str):
+            self._check_hyperprior()
+            return
+        if self.log_precision_prior is not None:
+            wants = f"None unless prior_precision is one of {INFER}"
+            raise ArgumentError("log_precision_prior", describe(self.log_precision_prior), wants)
         wants = "a finite number above 0, one per layer, or one per weight"
         precision = finite_array("prior_precision", self.prior_precision, (0, 1), wants)
         if not np.all(precision > 0):
             raise ArgumentError("prior_precision", f"{np.min(precision):g}", "finite numbers above 0")
         object.__setattr__(self, "prior_precision", float(precision) if precision.ndim == 0 else precision)
-        wants = "a finite number, one per layer, or one per weight"
-        mean = finite_array("prior_mean", self.prior_mean, (0, 1), wants)
-        object.__setattr__(self, "prior_mean", float(mean) if mean.ndim == 0 else mean)
+
+    def _check_hyperprior(self) -> None:
+        if self.prior_precision not in INFER:
+            raise ArgumentError(
+                "prior_precision", describe(self.prior_precision), f"numbers above 0, or one of {INFER}"
+            )
+        wants = "mean and standard deviation of log_prior_precision, two numbers, the second above 0"
+        if self.log_precision_prior is None:
+            raise ArgumentError("log_precision_prior", "None", f"{wants}: an inferred precision takes a hyperprior")
+        pair = finite_array("log_precision_prior", np.asarray(self.log_precision_prior), (1,), wants)
+        if pair.shape != (2,) or not pair[1] > 0:
+            raise ArgumentError("log_precision_prior", describe(self.log_precision_prior), wants)
+        object.__setattr__(self, "log_precision_prior", (float(pair[0]), float(pair[1])))
+
+    @property
+    def is_inferred(self) -> bool:
+        """Whether precisions are coordinates of the posterior."""
+        return isinstance(self.prior_precision, str)
+
+    @property
+    def is_by_layer(self) -> bool:
+        """Whether each layer has an inferred precision of its own."""
+        return self.prior_precision == "infer_by_layer"
+
+    @property
+    def hyperprior(self) -> tuple[float, float]:
+        """Mean and standard deviation of the prior of each log precision; ArgumentError if none is inferred."""
+        if self.log_precision_prior is None:
+            raise ArgumentError("prior_precision", describe(self.prior_precision), f"one of {INFER}")
+        return self.log_precision_prior
 
     def precision_for(self, blocks: Sequence[WeightBlock]) -> FloatArray:
-        """Precision of each weight (k,).
+        """Precision of each weight (k,); 1 where it is inferred, for weights in units of their prior's deviation.
 
         Raises
         ------
         ArgumentError
             If the number of precisions is neither 1, nor that of layers, nor that of weights.
         """
+        if isinstance(self.prior_precision, str):
+            return np.ones(sum(block.size for block in blocks))
         return _for_each_weight("prior_precision", self.prior_precision, blocks)
 
     def mean_for(self, blocks: Sequence[WeightBlock]) -> FloatArray:

@@ -22,6 +22,8 @@ JACOBIAN_AT_A_TIME = 2**20
 CACHED_JACOBIAN = 2**17
 # Elements of the widest layer held at a time by each thread where no Jacobian is formed.
 UNITS_AT_A_TIME = 2**17
+# No block is planned for fewer rows: calls would cost more than numbers.
+LEAST_ROWS = 64
 
 type BlockFunction = Callable[[Model, FloatArray, Likelihood, FloatArray, FloatArray], Sums]
 
@@ -91,7 +93,12 @@ class RowSums:
         return sum_in_threads(tasks, n_cores() if getattr(self.model, "runs_in_threads", False) else 1)
 
     def _blocks(self, rows_at_a_time: int) -> list[slice]:
-        step, n_rows = max(64, rows_at_a_time), self.data.n_rows
+        """Cut the rows into blocks equally long, so that cores end together; two where one would be over half full."""
+        most, n_rows = max(LEAST_ROWS, rows_at_a_time), self.data.n_rows
+        n_blocks = -(-n_rows // most)
+        if n_blocks == 1 and n_rows > max(LEAST_ROWS, most // 2):
+            n_blocks = 2
+        step = -(-n_rows // n_blocks)
         return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
     def _on_block(self, function: BlockFunction, weights: FloatArray, rows: slice) -> Sums:

@@ -42,8 +42,10 @@ def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed
     num_chains, n_draws = weights.shape[:2]
     sampled: dict[str, IntArray] = {"chain": np.arange(num_chains), "draw": np.arange(n_draws)}
     over_draws = ("chain", "draw")
+    variables = weight_variables(posterior.network.weight_blocks, posterior.network_weights(weights), over_draws)
+    variables |= weight_variables(model.weight_blocks, weights, over_draws)  # the same ones, or what they are made of
     groups = {
-        "posterior": xr.Dataset(weight_variables(model.weight_blocks, weights, over_draws), coords=sampled),
+        "posterior": xr.Dataset(variables, coords=sampled),
         "sample_stats": xr.Dataset(
             {
                 "lp": (over_draws, chains.log_density),

@@ -39,7 +39,11 @@ class Problem(NamedTuple):
     constant : float
         Part of the log density that no weight changes.
     prior_precision, prior_mean : ndarray (k,)
-        Of the weights.
+        Of the coordinates.
+    group_of : ndarray of int (weights,) or (0,)
+        Which log precision, of those after the weights, each weight is in units of; empty where none is inferred.
+    centre : ndarray (weights,) or (0,)
+        Prior mean of weights whose precision is inferred.
     """
 
     x: FloatArray
@@ -54,6 +58,8 @@ class Problem(NamedTuple):
     constant: float
     prior_precision: FloatArray
     prior_mean: FloatArray
+    group_of: IntArray
+    centre: FloatArray
 
 
 class Room(NamedTuple):
@@ -67,6 +73,8 @@ class Room(NamedTuple):
         Outputs, then their derivatives.
     delta, next_delta : ndarray (widest, rows)
         Derivatives by the sums of one layer, and of the layer before.
+    weights : ndarray (weights,) or (0,)
+        Weights made of coordinates, where their prior's precision is inferred.
     """
 
     hidden: FloatArray
@@ -74,6 +82,7 @@ class Room(NamedTuple):
     out: FloatArray
     delta: FloatArray
     next_delta: FloatArray
+    weights: FloatArray
 
 
 @njit(cache=True, nogil=True)
@@ -90,6 +99,7 @@ def room_for(problem: Problem) -> Room:  # pragma: no cover -- compiled
         np.zeros((widths[len(widths) - 1], rows)),
         np.zeros((widest, rows)),
         np.zeros((widest, rows)),
+        np.zeros(len(problem.group_of)),
     )
 
 
@@ -175,25 +185,49 @@ def backward(
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
+def weights_at(problem: Problem, coordinates: FloatArray, room: Room) -> FloatArray:  # pragma: no cover -- compiled
+    """Return the network's weights: the first coordinates, or what they stand for under inferred precisions."""
+    n_weights = len(problem.group_of)
+    if n_weights == 0:
+        return coordinates
+    for i in range(n_weights):
+        sd = np.exp(-0.5 * coordinates[n_weights + problem.group_of[i]])
+        room.weights[i] = problem.centre[i] + coordinates[i] * sd
+    return room.weights
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def pull_back(problem: Problem, coordinates: FloatArray, gradient: FloatArray) -> None:  # pragma: no cover -- compiled
+    """Turn derivatives by the network's weights into derivatives by the coordinates, in place."""
+    n_weights = len(problem.group_of)
+    for i in range(n_weights):
+        scale = n_weights + problem.group_of[i]
+        gradient[i] *= np.exp(-0.5 * coordinates[scale])
+        gradient[scale] -= 0.5 * coordinates[i] * gradient[i]
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
 def value_and_gradient_of(
-    problem: Problem, weights: FloatArray, gradient: FloatArray, room: Room
+    problem: Problem, coordinates: FloatArray, gradient: FloatArray, room: Room
 ) -> float:  # pragma: no cover -- compiled
-    """Write the gradient (k,) of the log posterior at weights (k,), and return its value."""
-    value, stride = problem.constant, problem.x.shape[2]
-    for i in range(len(weights)):
-        deviation = weights[i] - problem.prior_mean[i]
-        pull = problem.prior_precision[i] * deviation
-        value -= 0.5 * pull * deviation
-        gradient[i] = -pull
-    last = weights[len(weights) - 1]
+    """Write the gradient (k,) of the log posterior at coordinates (k,), and return its value."""
+    value, stride, n = problem.constant, problem.x.shape[2], len(coordinates)
+    weights, last = weights_at(problem, coordinates, room), coordinates[n - 1]
+    gradient[:] = 0.0
     for block in range(len(problem.x)):
         rows = min(stride, problem.n_rows - block * stride)
         forward(problem, weights, block, rows, room)
         part, by_noise = log_likelihood_block(problem, room.out, block, rows, last)
         value += part
         if problem.likelihood == lik.INFERRED:
-            gradient[len(weights) - 1] += by_noise
+            gradient[n - 1] += by_noise
         backward(problem, weights, block, rows, room, gradient)
+    pull_back(problem, coordinates, gradient)
+    for i in range(n):
+        deviation = coordinates[i] - problem.prior_mean[i]
+        pull = problem.prior_precision[i] * deviation
+        value -= 0.5 * pull * deviation
+        gradient[i] -= pull
     return value
 
 
@@ -212,10 +246,11 @@ def values_of_all(problem: Problem, weights: FloatArray, values: FloatArray) -> 
     """Fill log densities (chains,) at weights (chains, k)."""
     room, stride = room_for(problem), problem.x.shape[2]
     for chain in range(len(weights)):
-        w = weights[chain]
-        value, last = problem.constant, w[len(w) - 1]
-        for i in range(len(w)):
-            deviation = w[i] - problem.prior_mean[i]
+        point = weights[chain]
+        value, last = problem.constant, point[len(point) - 1]
+        w = weights_at(problem, point, room)
+        for i in range(len(point)):
+            deviation = point[i] - problem.prior_mean[i]
             value -= 0.5 * problem.prior_precision[i] * deviation * deviation
         for block in range(len(problem.x)):
             rows = min(stride, problem.n_rows - block * stride)

@@ -5,7 +5,7 @@ from scipy.special import gammaln
 
 from bayesnn.arrays import FloatArray, IntArray
 from bayesnn.errors import ArgumentError
-from bayesnn.models import MLP, WithConstants
+from bayesnn.models import MLP, StandardWeights, WithConstants
 from bayesnn.posterior.bernoulli import Bernoulli
 from bayesnn.posterior.categorical import Categorical
 from bayesnn.posterior.fused import likelihoods as lik
@@ -43,7 +43,10 @@ def problem_of(posterior: Posterior) -> Problem:
     ArgumentError
         If it is not one the kernel knows.
     """
-    model = posterior.model.model if isinstance(posterior.model, WithConstants) else posterior.model
+    inner = posterior.model.model if isinstance(posterior.model, WithConstants) else posterior.model
+    model, group_of, centre = inner, np.empty(0, dtype=np.int64), np.empty(0)
+    if isinstance(inner, StandardWeights):
+        model, group_of, centre = inner.model, inner.group_of, inner.centre
     # Subclasses may compute anything: exact types only.
     if not (isinstance(model, MLP) and type(model) is MLP):
         got = f"a model of type {type(model).__name__}"
@@ -72,6 +75,8 @@ def problem_of(posterior: Posterior) -> Problem:
         constant=posterior.log_prior_normaliser + constant_of(likelihood, y),
         prior_precision=np.array(posterior.prior_precision),
         prior_mean=np.array(posterior.prior_mean),
+        group_of=np.ascontiguousarray(group_of, dtype=np.int64),
+        centre=np.ascontiguousarray(centre),
     )
 
 
