@@ -8,11 +8,10 @@ import xarray as xr
 from bayesnn.arrays import IntArray, spread_indices
 from bayesnn.laplace import Laplace
 from bayesnn.sampling.chains import Chains
+from bayesnn.sampling.monitor import Monitor
 from bayesnn.seeds import generator
 from bayesnn.tree import TREE_NAME, input_variable, laplace_groups, settings_attribute, target_dim, weight_variables
 
-# Training rows at which function values of every draw are kept, for R-hat and ESS in function space.
-MONITORED_ROWS = 64
 # Draws of each chain in the posterior predictive: enough for any plot, a tenth of the room.
 PREDICTIVE_DRAWS = 50
 # Pointwise log likelihoods beyond this many numbers (512 MiB) are left out; the settings say so.
@@ -71,15 +70,14 @@ def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed
     groups["posterior_predictive"] = xr.Dataset(
         {"y": ((*over_draws, "obs", target_dim(posterior)), simulated)}, coords={**sampled, "draw": kept}
     )
-    rows = spread_indices(posterior.n_rows, MONITORED_ROWS)
+    monitor = Monitor.of(posterior)
     groups["monitor"] = xr.Dataset(
-        {"f": ((*over_draws, "obs", "output"), posterior.outputs(weights, posterior.x[rows]))},
-        coords={**sampled, "obs": rows},
+        {"f": ((*over_draws, "obs", "output"), monitor.outputs(weights))}, coords={**sampled, "obs": monitor.rows}
     )
-    linearized = laplace.predict(posterior.x[rows])
+    linearized = laplace.predict(monitor.x)
     groups["laplace_monitor"] = xr.Dataset(
         {"mean": (("obs", "output"), linearized.mean), "sd": (("obs", "output"), linearized.sd)},
-        coords={"obs": rows},
+        coords={"obs": monitor.rows},
     )
     groups |= laplace_groups(laplace, seed)
     tree = xr.DataTree.from_dict(groups, name=TREE_NAME)

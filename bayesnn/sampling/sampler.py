@@ -8,27 +8,27 @@ import xarray as xr
 from emcee import EnsembleSampler
 from emcee.state import State
 
-from bayesnn.arrays import ArrayLike, FloatArray, spread_indices
+from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe, integer_at_least, one_of
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
 from bayesnn.posterior import Posterior
 from bayesnn.progress import progress_bar
-from bayesnn.sampling.adaptation import window_ends
 from bayesnn.sampling.assemble import chains_tree
 from bayesnn.sampling.chains import Chains, Recorder
-from bayesnn.sampling.metric import METRICS, averaged_metric, first_metric
+from bayesnn.sampling.metric import METRICS, first_metric
+from bayesnn.sampling.monitor import Monitor
 from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, MoveStats, RandomWalk, WalkerMove
+from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.starts import start_points
-from bayesnn.sampling.warm_up import WarmUp
 from bayesnn.seeds import legacy_state
 from bayesnn.threads import on_one_blas_thread
 
 type ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
 MOVES = ("hmc", "mala", "pcn", "random_walk", "independence")
-# Points of each chain, in a window of the warm-up, at which the curvature is averaged.
-CURVATURE_POINTS = 4
+# Leapfrog steps until the pilot has chosen, and for good where warm-up is too short for one.
+FIRST_LENGTH = 8
 
 
 @on_one_blas_thread
@@ -40,9 +40,9 @@ def sample(
     num_samples: int = 500,
     seed: int = 0,
     move: str | WalkerMove = "hmc",
-    metric: str = "averaged",
+    metric: str = "auto",
     start: str | ArrayLike = "laplace",
-    num_integration_steps: int = 32,
+    num_integration_steps: int | None = None,
     progress: bool | None = None,
 ) -> xr.DataTree:
     """Draw from the exact posterior, chains started and preconditioned by its linearization.
@@ -61,13 +61,14 @@ def sample(
         Seed of starts, proposals and Gaussian draws: the same seed gives the same tree.
     move : {"hmc", "mala", "pcn", "random_walk", "independence"} or a move of :mod:`bayesnn.moves`
         A move of your own keeps its metric; its step size is adapted. A ``moves.Mixture`` adapts each of its parts.
-    metric : {"averaged", "laplace", "diagonal", "unit"}
-        ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up; ``"laplace"``: at the optimum alone;
-        ``"diagonal"``: the diagonal of the averaged one; ``"unit"``: none.
+    metric : {"auto", "averaged", "laplace", "diagonal", "unit"}
+        ``"auto"``: whichever of the others moves function values furthest per gradient in a pilot run, for HMC, and
+        ``"averaged"`` for other moves; ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up;
+        ``"laplace"``: at the optimum alone; ``"diagonal"``: the diagonal of the averaged one; ``"unit"``: none.
     start : {"laplace", "laplace_t"} or array_like (chains, k)
         Draws from the Gaussian, the same with Student-t tails, or points.
-    num_integration_steps : int
-        Mean number of leapfrog steps of the trajectories of ``"hmc"``.
+    num_integration_steps : int, optional
+        Mean number of leapfrog steps of the trajectories of ``"hmc"``; without it the pilot chooses.
     progress : bool, optional
         Whether to show a bar; by default where stderr is a terminal.
 
@@ -75,7 +76,8 @@ def sample(
     -------
     xarray.DataTree
         Groups ``posterior``, ``sample_stats``, ``log_likelihood``, ``posterior_predictive``, ``monitor``,
-        ``observed_data``, ``constant_data``, ``laplace``, ``laplace_posterior``, ``laplace_stats``. Ctrl-C ends the
+        ``observed_data``, ``constant_data``, ``laplace``, ``laplace_posterior``, ``laplace_stats``, and ``pilot``: what
+        it measured of each metric and length, and the reason of its choice in words. Ctrl-C ends the
         run early; the tree holds the draws made until then and its settings say ``"interrupted": true``.
 
     Raises
@@ -99,14 +101,16 @@ def sample(
     num_warmup = integer_at_least("num_warmup", num_warmup, 0)
     num_samples = integer_at_least("num_samples", num_samples, 4)
     seed = integer_at_least("seed", seed, 0)
-    one_of("metric", metric, METRICS)
-    integer_at_least("num_integration_steps", num_integration_steps, 1)
+    one_of("metric", metric, ("auto", *METRICS))
+    if num_integration_steps is not None:
+        integer_at_least("num_integration_steps", num_integration_steps, 1)
     points = start_points(target, start, num_chains, seed)
     density = _density(target.posterior)
-    proposal = _proposal(target, density.value_and_gradient, move, metric, num_integration_steps)
-    adapts_metric = isinstance(move, str) and metric in ("averaged", "diagonal")
-    adapted_metric = metric if adapts_metric else None
-    chains = _run(target, density, proposal, points, num_warmup, num_samples, seed, adapted_metric, progress)
+    proposal = _proposal(target, density.value_and_gradient, move, metric, num_integration_steps or FIRST_LENGTH)
+    wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps)
+    functions = Monitor.of(target.posterior).values
+    schedule = Schedule(proposal, target, density.log_density, functions, wishes, num_warmup, seed)
+    chains = _run(density, proposal, points, schedule, num_warmup, num_samples, seed, progress)
     settings: dict[str, Any] = {
         "seed": seed,
         "num_chains": num_chains,
@@ -119,7 +123,14 @@ def sample(
         "kernel": density.kernel,
         "interrupted": chains.interrupted,
     }
-    return chains_tree(target, chains, settings, seed)
+    if isinstance(proposal, HMC):
+        settings["num_integration_steps"] = proposal.num_integration_steps
+    if schedule.pilot is not None:
+        settings["metric_reason"] = schedule.pilot.reason
+    tree = chains_tree(target, chains, settings, seed)
+    if schedule.pilot is not None:
+        tree["pilot"] = xr.DataTree(schedule.pilot.to_dataset())
+    return tree
 
 
 @dataclass(frozen=True)
@@ -150,7 +161,7 @@ def _proposal(
     if isinstance(move, WalkerMove):
         return move.copied()  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
-    begin = first_metric(metric, target)
+    begin = first_metric("averaged" if metric == "auto" else metric, target)
     if move == "random_walk":
         return RandomWalk(begin)
     if move == "pcn":
@@ -165,23 +176,19 @@ def _proposal(
 
 
 def _run(
-    target: Laplace,
     density: Density,
     proposal: WalkerMove,
     points: FloatArray,
+    schedule: Schedule,
     num_warmup: int,
     num_samples: int,
     seed: int,
-    adapted_metric: str | None,
     progress: bool | None,
 ) -> Chains:
-    posterior = target.posterior
     sampler = EnsembleSampler(points.shape[0], points.shape[1], density.log_density, moves=proposal, vectorize=True)
     state = State(points, random_state=legacy_state(seed, "chains").get_state(), copy=True)
-    record = Recorder(len(points), num_samples, posterior.n_weights)
-    warm_up = WarmUp(proposal)
-    ends = window_ends(num_warmup, adapted_metric is not None)
-    visited: list[FloatArray] = []
+    record = Recorder(len(points), num_samples, points.shape[1])
+    warm_up = schedule.warm_up
     interrupted = False
     steps = sampler.sample(state, iterations=num_warmup + num_samples, store=False, skip_initial_state_check=True)
     with progress_bar("chains", num_warmup + num_samples, progress) as tick:
@@ -189,15 +196,7 @@ def _run(
             for step, now in enumerate(steps):
                 stats = _stats(proposal)
                 if step < num_warmup:
-                    warm_up.learn()
-                    visited.append(now.coords.copy())
-                    if adapted_metric is not None and step + 1 in ends:
-                        metric = averaged_metric(adapted_metric, posterior, _spread(visited))
-                        if metric is not None:
-                            warm_up.use_metric(metric)
-                        visited = []
-                    if step + 1 == num_warmup:
-                        warm_up.finish()
+                    schedule.after(step, now.coords)
                 else:
                     record.add(now.coords, now.log_prob, stats)
                 tick(acceptance=float(stats.acceptance_rate.mean()), step_size=warm_up.step_size)
@@ -212,9 +211,3 @@ def _stats(proposal: WalkerMove) -> MoveStats:
     if proposal.stats is None:
         raise ArgumentError("move", type(proposal).__name__, "a move that sets `stats` in propose")
     return proposal.stats
-
-
-def _spread(visited: list[FloatArray]) -> list[FloatArray]:
-    """Points of all chains at a few steps spread over the later half of a window."""
-    half = visited[len(visited) // 2 :]
-    return [point for i in spread_indices(len(half), CURVATURE_POINTS) for point in half[int(i)]]

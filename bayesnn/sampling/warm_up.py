@@ -39,11 +39,11 @@ class WarmUp:
             averaging.update(part.stats.acceptance_rate)
             part.step_size = averaging.step_size
 
-    def use_metric(self, metric: Metric) -> None:
-        """Change the metric of all parts, whose step sizes then begin anew."""
+    def use_metric(self, metric: Metric, step_size: float | None = None) -> None:
+        """Change the metric of all parts, whose step sizes then begin anew, from `step_size` if one is known."""
         for part in self._averaging:
             part.use_metric(metric)
-            part.step_size = part.default_step_size
+            part.step_size = part.default_step_size if step_size is None else step_size
             self._averaging[part] = _averaging(part)
 
     def finish(self) -> None:

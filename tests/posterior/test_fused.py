@@ -166,7 +166,7 @@ def test_a_trajectory_is_that_of_hmc_in_numpy(dense, n_steps):
     steps = rng.uniform(0.002, 0.01, (len(weights), 1))
     gradient = posterior.value_and_gradient(weights)[1]
     ends = [
-        HMC(density, metric, 0.1, n_steps)._integrate(weights, momenta, gradient, steps, n_steps)
+        HMC(density, metric, 0.1, n_steps).integrate(weights, momenta, gradient, steps, n_steps)
         for density in (posterior.value_and_gradient, posterior.fused())
     ]
     for mine, theirs in zip(*ends, strict=True):

@@ -98,7 +98,7 @@ class HMC(PreconditionedMove):
         gradient = self._gradient_at(start)
         energy = 0.5 * (momenta**2).sum(axis=1) - state.log_prob
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            weights, momenta, log_prob, new_gradient = self._integrate(start, momenta, gradient, steps, n_steps)
+            weights, momenta, log_prob, new_gradient = self.integrate(start, momenta, gradient, steps, n_steps)
             new_energy = 0.5 * (momenta**2).sum(axis=1) - log_prob
             error = new_energy - energy
         probability, accepted = metropolis(-error, random)
@@ -114,9 +114,27 @@ class HMC(PreconditionedMove):
         )
         return new, accepted
 
-    def _integrate(
+    def integrate(
         self, weights: FloatArray, momenta: FloatArray, gradient: FloatArray, steps: FloatArray, n_steps: int
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Integrate Hamilton's equations along a trajectory of every walker.
+
+        Parameters
+        ----------
+        weights, momenta, gradient : ndarray (walkers, k)
+            Where the trajectories begin; momenta are standard normal.
+        steps : ndarray (walkers, 1)
+            Step size of each walker.
+        n_steps : int
+            Leapfrog steps.
+
+        Returns
+        -------
+        weights, momenta : ndarray (walkers, k)
+        log_prob : ndarray (walkers,)
+        gradient : ndarray (walkers, k)
+            Where they end; not finite, or without meaning, where the density is not finite on the way.
+        """
         density: object = self.value_and_gradient
         if isinstance(density, Integrates):
             return density.leapfrog(weights, momenta, gradient, self.metric.scale, steps[:, 0], n_steps)
