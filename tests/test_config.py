@@ -17,7 +17,7 @@ def test_shipped_run_files_are_valid(name):
 def test_the_concrete_job_is_the_one_described():
     config = read_config(shipped("workflows", "concrete.toml"))
     assert config.model.hidden == [3]
-    assert (config.sampling.num_chains, config.sampling.metric) == (16, "averaged")
+    assert (config.sampling.num_chains, config.sampling.metric) == (16, "auto")
 
 
 def test_integers_serve_as_numbers():

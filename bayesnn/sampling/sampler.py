@@ -65,8 +65,8 @@ def sample(
         ``"auto"``: whichever of the others moves function values furthest per gradient in a pilot run, for HMC, and
         ``"averaged"`` for other moves; ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up;
         ``"laplace"``: at the optimum alone; ``"diagonal"``: the diagonal of the averaged one; ``"unit"``: none.
-    start : {"laplace", "laplace_t"} or array_like (chains, k)
-        Draws from the Gaussian, the same with Student-t tails, or points.
+    start : {"laplace", "laplace_t", "prior"} or array_like (chains, k)
+        Draws from the Gaussian, the same with Student-t tails, draws from the prior, or points.
     num_integration_steps : int, optional
         Mean number of leapfrog steps of the trajectories of ``"hmc"``; without it the pilot chooses.
     progress : bool, optional

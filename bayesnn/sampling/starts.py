@@ -8,7 +8,7 @@ from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
 from bayesnn.seeds import generator
 
-STARTS = ("laplace", "laplace_t")
+STARTS = ("laplace", "laplace_t", "prior")
 # Degrees of freedom of the over-dispersed start: variance 5/3 of the Gaussian's.
 T_DF = 5.0
 
@@ -20,8 +20,9 @@ def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed
     ----------
     laplace : Laplace
         The Gaussian at the optimum.
-    start : {"laplace", "laplace_t"} or array_like (chains, k)
-        Draws from the Gaussian, draws with Student-t tails of 5 degrees of freedom, or the points themselves.
+    start : {"laplace", "laplace_t", "prior"} or array_like (chains, k)
+        Draws from the Gaussian, draws with Student-t tails of 5 degrees of freedom, draws from the prior, or the points
+        themselves.
     num_chains : int
         Number of chains.
     seed : int
@@ -34,7 +35,8 @@ def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed
     Raises
     ------
     ArgumentError
-        If `start` is unknown or has another shape, or the log density is not finite at some start.
+        If `start` is unknown or has another shape, the prior is flat and has no draws, or the log density is not finite
+        at some start.
     """
     shape = (num_chains, laplace.n_weights)
     if isinstance(start, str):
@@ -43,7 +45,7 @@ def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed
         standard = rng.standard_normal(shape)
         if start == "laplace_t":
             standard /= np.sqrt(rng.chisquare(T_DF, (num_chains, 1)) / T_DF)
-        points = laplace.mean + laplace.factor.color(standard)
+        points = _from_prior(laplace, standard) if start == "prior" else laplace.mean + laplace.factor.color(standard)
     else:
         points = finite_array("start", start, (2,), f"shape {shape}")
         if points.shape != shape:
@@ -58,3 +60,12 @@ def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed
             "points where it is finite: standardise the data or give an array",
         )
     return points
+
+
+def _from_prior(laplace: Laplace, standard: FloatArray) -> FloatArray:
+    posterior = laplace.posterior
+    flat = np.flatnonzero(posterior.prior_precision == 0.0)
+    if len(flat):
+        got = f"'prior', which is flat for {posterior.weight_names[flat[0]]}"
+        raise ArgumentError("start", got, "a start of another kind, or a proper prior for every coordinate")
+    return posterior.prior_mean + standard / np.sqrt(posterior.prior_precision)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, norm, t
 
+from bayesnn import MLP, FlatPrior, Gaussian, Posterior, find_optimum, fit_laplace
 from bayesnn.sampling import start_points
 from tests.refusals import refuses
 
@@ -18,6 +19,20 @@ def test_starts_follow_the_law_their_name_says(teacher_laplace, start, law):
     assert kstest(z[:, 0], (t(5) if start == "laplace" else norm).cdf).pvalue < 1e-5
     correlations = np.corrcoef(np.sign(z).T)[np.triu_indices(9, 1)]
     assert np.abs(correlations).max() < 4.5 / np.sqrt(10000)
+
+
+def test_starts_from_the_prior_follow_it(teacher_laplace):
+    post = teacher_laplace.posterior
+    z = (start_points(teacher_laplace, "prior", 10000, seed=0) - post.prior_mean) * np.sqrt(post.prior_precision)
+    assert all(kstest(z[:, i], norm.cdf).pvalue > 1e-5 for i in range(9))
+    assert np.abs(np.corrcoef(z.T)[np.triu_indices(9, 1)]).max() < 4.5 / np.sqrt(10000)
+
+
+def test_a_flat_prior_has_no_draws():
+    x = np.linspace(-1, 1, 9)[:, None]
+    post = Posterior(MLP(1, (), 1), x, 2 * x, Gaussian(0.1), FlatPrior())
+    with refuses("start", "flat for W1[0,0]", "a start of another kind"):
+        start_points(fit_laplace(post, find_optimum(post, seed=0)), "prior", 4, 0)
 
 
 def test_starts_have_the_covariance_of_the_gaussian(teacher_laplace):
@@ -47,7 +62,7 @@ def test_points_of_another_shape_are_refused(teacher_laplace, shape):
 
 
 def test_an_unknown_start_is_refused(teacher_laplace):
-    with refuses("start", "'everywhere'", "'laplace', 'laplace_t'"):
+    with refuses("start", "'everywhere'", "'laplace', 'laplace_t', 'prior'"):
         start_points(teacher_laplace, "everywhere", 3, 0)
 
 

@@ -72,7 +72,8 @@ class HMC(PreconditionedMove):
 
     #: Share by which the step size of each walker varies.
     step_size_jitter = STEP_SIZE_JITTER
-    target_acceptance = 0.8  # Betancourt, Byrne & Girolami (2014): between 0.6 and 0.9
+    # Beskos et al. (2013), and with the harmonic mean over chains Hoffman, Radul & Sountsov (2021).
+    target_acceptance = 0.651
 
     def __init__(
         self,

@@ -1,0 +1,42 @@
+"""Function values by which chains are judged."""
+
+from dataclasses import dataclass
+
+from bayesnn.arrays import FloatArray, IntArray, spread_indices
+from bayesnn.posterior import Posterior
+
+# Training rows at which function values of every draw are kept, for R-hat and ESS in function space.
+MONITORED_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The network's outputs at some training rows, spread over all.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Whose network.
+    rows : ndarray of int (m,)
+        Which rows.
+    x : ndarray (m, d)
+        Their inputs.
+    """
+
+    posterior: Posterior
+    rows: IntArray
+    x: FloatArray
+
+    @staticmethod
+    def of(posterior: Posterior) -> "Monitor":
+        """Choose the rows."""
+        rows = spread_indices(posterior.n_rows, MONITORED_ROWS)
+        return Monitor(posterior, rows, posterior.x[rows])
+
+    def outputs(self, weights: FloatArray) -> FloatArray:
+        """Return outputs (..., m, out) at weights (..., k)."""
+        return self.posterior.outputs(weights, self.x)
+
+    def values(self, weights: FloatArray) -> FloatArray:
+        """Return the same in one row for each weight vector (chains, m * out)."""
+        return self.outputs(weights).reshape(len(weights), -1)

@@ -1,0 +1,137 @@
+"""When warm-up learns what: the metric at the ends of its windows, trajectories by a pilot, the step size all along."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bayesnn.arrays import FloatArray, spread_indices
+from bayesnn.laplace import Laplace
+from bayesnn.sampling.adaptation import window_ends
+from bayesnn.sampling.metric import Metric, averaged_metric, first_metric
+from bayesnn.sampling.moves import HMC, MALA, WalkerMove
+from bayesnn.sampling.pilot import Functions, Pilot, run_pilot
+from bayesnn.sampling.warm_up import WarmUp
+from bayesnn.seeds import legacy_state
+
+# Points of each chain, in a window of the warm-up, at which the curvature is averaged.
+CURVATURE_POINTS = 4
+# The pilot follows the second of three windows: chains have left their starts, and most of the warm-up is to come.
+PILOT_AFTER = 1
+CANDIDATES = ("averaged", "laplace", "diagonal", "unit")
+AVERAGED = ("averaged", "diagonal")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user leaves to warm-up.
+
+    Parameters
+    ----------
+    metric : str or None
+        Name of the metric, ``"auto"``, or None where the move brings its own.
+    length : int or None
+        Leapfrog steps of HMC; None to choose them.
+    """
+
+    metric: str | None
+    length: int | None
+
+    @property
+    def wants_pilot(self) -> bool:
+        """Whether there is a choice to make."""
+        return self.metric == "auto" or (self.metric is not None and self.length is None)
+
+
+class Schedule:
+    """Warm-up of one run, a step at a time.
+
+    Parameters
+    ----------
+    move : WalkerMove
+        To be adapted in place.
+    target : Laplace
+        What is sampled.
+    log_density : callable
+        Of weights (chains, k), as the chains use it.
+    functions : callable
+        Function values (chains, m) at weights (chains, k).
+    wishes : Wishes
+        What may be chosen.
+    num_warmup : int
+        Steps.
+    seed : int
+        The run's.
+    """
+
+    def __init__(
+        self,
+        move: WalkerMove,
+        target: Laplace,
+        log_density: Callable[[FloatArray], FloatArray],
+        functions: Functions,
+        wishes: Wishes,
+        num_warmup: int,
+        seed: int,
+    ) -> None:
+        self.warm_up = WarmUp(move)
+        self.pilot: Pilot | None = None
+        self._move, self._target, self._log_density, self._functions = move, target, log_density, functions
+        self._wishes, self._seed, self._num_warmup = wishes, seed, num_warmup
+        self._adapts = wishes.metric in (*AVERAGED, "auto")
+        self._ends = window_ends(num_warmup, self._adapts or wishes.wants_pilot)
+        self._visited: list[FloatArray] = []
+
+    def after(self, step: int, weights: FloatArray) -> None:
+        """Learn from one step of warm-up that ended at weights (chains, k)."""
+        self.warm_up.learn()
+        self._visited.append(weights.copy())
+        if step + 1 in self._ends:
+            self._end_window(self._ends.index(step + 1))
+        if step + 1 == self._num_warmup:
+            self.warm_up.finish()
+
+    def _end_window(self, window: int) -> None:
+        move = self._move
+        if window == PILOT_AFTER and self._wishes.wants_pilot and isinstance(move, HMC) and not isinstance(move, MALA):
+            self._choose(move)
+        elif self._wishes.metric is not None and self._adapts:
+            name = "averaged" if self._wishes.metric == "auto" else self._wishes.metric
+            metric = averaged_metric(name, self._target.posterior, self._spread())
+            if metric is not None:
+                self.warm_up.use_metric(metric)
+        self._visited = []
+
+    def _choose(self, move: HMC) -> None:
+        """Run the pilot, and go on with what it finds."""
+        names = CANDIDATES if self._wishes.metric == "auto" else (str(self._wishes.metric),)
+        metrics = {name: metric for name in names if (metric := self._metric_of(name)) is not None}
+        if not metrics:
+            return
+        seen = np.stack([self._functions(weights) for weights in self._visited[len(self._visited) // 2 :]])
+        random = legacy_state(self._seed, "pilot")
+        length = self._wishes.length
+        self.pilot = run_pilot(
+            move,
+            self._log_density,
+            self._functions,
+            metrics,
+            self._visited[-1],
+            seen.reshape(-1, seen.shape[-1]),
+            random,
+            length,
+        )
+        move.num_integration_steps = self.pilot.length
+        self.warm_up.use_metric(metrics[self.pilot.name], float(self.pilot.step_size[self.pilot.chosen]))
+        self._wishes = replace(self._wishes, metric=self.pilot.name)
+        self._adapts = self.pilot.name in AVERAGED
+
+    def _metric_of(self, name: str) -> Metric | None:
+        if name in AVERAGED:
+            return averaged_metric(name, self._target.posterior, self._spread())
+        return first_metric(name, self._target)
+
+    def _spread(self) -> list[FloatArray]:
+        """Points of all chains at a few steps spread over the later half of the window."""
+        half = self._visited[len(self._visited) // 2 :]
+        return [point for i in spread_indices(len(half), CURVATURE_POINTS) for point in half[int(i)]]
