@@ -183,15 +183,20 @@ def test_maximize_evidence(teacher_posterior, spoiled, argument, got, wants):
         ({"seed": -1}, "seed", "-1", "an integer of at least 0"),
         ({"seed": 1.5}, "seed", "1.5", "an integer of at least 0"),
         ({"seed": True}, "seed", "True", "an integer of at least 0"),
-        ({"move": "nuts"}, "move", "'nuts'", "one of 'hmc', 'mala', 'pcn', 'random_walk', 'independence'"),
-        ({"move": RandomWalk}, "move", "RandomWalk", "one of 'hmc', 'mala', 'pcn', 'random_walk', 'independence'"),
+        ({"move": "nuts"}, "move", "'nuts'", "one of 'auto', 'hmc', 'mala', 'pcn', 'random_walk', 'independence'"),
+        (
+            {"move": RandomWalk},
+            "move",
+            "RandomWalk",
+            "one of 'auto', 'hmc', 'mala', 'pcn', 'random_walk', 'independence'",
+        ),
         ({"metric": "dense"}, "metric", "'dense'", "one of 'auto', 'averaged', 'laplace', 'diagonal', 'unit'"),
         ({"metric": None}, "metric", "None", "one of 'auto'"),
         ({"start": "mode"}, "start", "'mode'", "one of 'laplace', 'laplace_t', 'prior'"),
         ({"start": np.zeros((3, 9))}, "start", "shape (3, 9)", "shape (4, 9)"),
         ({"start": np.full((4, 9), np.inf)}, "start", "36 NaN or infinite value(s)", "all finite"),
         ({"start": np.full((4, 9), 1e200)}, "start", "not finite at 4 of 4 starts, first chain 0", "finite"),
-        ({"target": "laplace"}, "target", "'laplace'", "a Laplace"),
+        ({"target": "laplace"}, "target", "'laplace'", "a Laplace, such as fit_laplace returns, or a LogDensity"),
     ],
 )
 def test_sample(teacher_laplace, spoiled, argument, got, wants):

@@ -5,6 +5,7 @@ from bayesnn.models.constants import WithConstants
 from bayesnn.models.function import FunctionModel
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, Pullback, WeightBlock, block_slices
+from bayesnn.models.parameters import Parameters
 from bayesnn.models.standardised import StandardWeights
 from bayesnn.models.symmetry import log_symmetry_order, nearest_image, nearest_images, random_images
 
@@ -14,6 +15,7 @@ __all__ = [
     "Activation",
     "FunctionModel",
     "Model",
+    "Parameters",
     "Pullback",
     "StandardWeights",
     "WeightBlock",

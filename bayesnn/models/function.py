@@ -72,7 +72,7 @@ class FunctionModel:
             raise ArgumentError("function", describe(function), "a function of weights and inputs")
         if jacobian is not None and not callable(jacobian):
             raise ArgumentError("jacobian", describe(jacobian), "a function of weights and inputs, or None")
-        names = _checked_names(weight_names)
+        names = checked_names("weight_names", weight_names)
         self.function = function
         self.user_jacobian = jacobian
         self.weight_names: tuple[str, ...] = names
@@ -227,13 +227,13 @@ class FunctionModel:
         return array
 
 
-def _checked_names(weight_names: object) -> tuple[str, ...]:
+def checked_names(argument: str, weight_names: object) -> tuple[str, ...]:
     """Return the names as a tuple, or raise ArgumentError."""
     wants, got = "a sequence of different names", describe(weight_names)
     if isinstance(weight_names, str) or not isinstance(weight_names, Iterable):
-        raise ArgumentError("weight_names", got, wants)
+        raise ArgumentError(argument, got, wants)
     given = list(cast("Iterable[object]", weight_names))
     names = [str(name) for name in given if isinstance(name, str) and name]
     if not names or len(names) < len(given) or len(set(names)) < len(given):
-        raise ArgumentError("weight_names", got, wants)
+        raise ArgumentError(argument, got, wants)
     return tuple(names)

@@ -5,6 +5,7 @@ from bayesnn.posterior.categorical import Categorical
 from bayesnn.posterior.gaussian import Gaussian
 from bayesnn.posterior.heteroscedastic import HeteroscedasticGaussian
 from bayesnn.posterior.likelihood import Likelihood
+from bayesnn.posterior.log_density import LogDensity
 from bayesnn.posterior.poisson import Poisson
 from bayesnn.posterior.posterior import Linearization, Posterior
 from bayesnn.posterior.prior import FlatPrior, NormalPrior, Prior
@@ -18,6 +19,7 @@ __all__ = [
     "HeteroscedasticGaussian",
     "Likelihood",
     "Linearization",
+    "LogDensity",
     "NormalPrior",
     "Poisson",
     "Posterior",

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayesnn.arrays import IntArray, spread_indices
+from bayesnn.arrays import FloatArray, IntArray, spread_indices
 from bayesnn.laplace import Laplace
+from bayesnn.posterior import Posterior
 from bayesnn.sampling.chains import Chains
 from bayesnn.sampling.monitor import Monitor
 from bayesnn.seeds import generator
@@ -56,28 +57,21 @@ def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed
             },
             coords=sampled,
         ),
-        "observed_data": xr.Dataset({"y": (("obs", target_dim(posterior)), posterior.y)}),
-        "constant_data": xr.Dataset({"x": input_variable(posterior.x)}),
     }
-    stores_log_likelihood = num_chains * n_draws * posterior.n_rows <= LARGEST_LOG_LIKELIHOOD
-    if stores_log_likelihood:
-        groups["log_likelihood"] = xr.Dataset(
-            {"y": ((*over_draws, "obs"), posterior.log_likelihood(weights))}, coords=sampled
-        )
-    kept = spread_indices(n_draws, PREDICTIVE_DRAWS)
-    outputs = model.predict(weights[:, kept], posterior.x)
-    simulated = posterior.likelihood.simulate(outputs, generator(seed, "posterior predictive"))
-    groups["posterior_predictive"] = xr.Dataset(
-        {"y": ((*over_draws, "obs", target_dim(posterior)), simulated)}, coords={**sampled, "draw": kept}
-    )
+    stores_log_likelihood = 0 < num_chains * n_draws * posterior.n_rows <= LARGEST_LOG_LIKELIHOOD
+    if posterior.n_rows > 0:
+        groups |= _groups_of_data(posterior, weights, sampled, stores_log_likelihood, seed)
     monitor = Monitor.of(posterior)
     groups["monitor"] = xr.Dataset(
         {"f": ((*over_draws, "obs", "output"), monitor.outputs(weights))}, coords={**sampled, "obs": monitor.rows}
     )
-    linearized = laplace.predict(monitor.x)
+    if posterior.n_rows > 0:
+        linearized = laplace.predict(monitor.x)
+        mean, sd = linearized.mean, linearized.sd
+    else:
+        mean, sd = laplace.mean[None], np.sqrt(laplace.posterior_variance)[None]
     groups["laplace_monitor"] = xr.Dataset(
-        {"mean": (("obs", "output"), linearized.mean), "sd": (("obs", "output"), linearized.sd)},
-        coords={"obs": monitor.rows},
+        {"mean": (("obs", "output"), mean), "sd": (("obs", "output"), sd)}, coords={"obs": monitor.rows}
     )
     groups |= laplace_groups(laplace, seed)
     tree = xr.DataTree.from_dict(groups, name=TREE_NAME)
@@ -89,3 +83,25 @@ def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed
     }
     tree.attrs.update(settings_attribute({**settings, **described}))
     return tree
+
+
+def _groups_of_data(
+    posterior: Posterior, weights: FloatArray, sampled: dict[str, IntArray], stores_log_likelihood: bool, seed: int
+) -> dict[str, xr.Dataset]:
+    """Make the groups that speak of the training data."""
+    over_draws = ("chain", "draw")
+    kept = spread_indices(weights.shape[1], PREDICTIVE_DRAWS)
+    outputs = posterior.model.predict(weights[:, kept], posterior.x)
+    simulated = posterior.likelihood.simulate(outputs, generator(seed, "posterior predictive"))
+    groups = {
+        "observed_data": xr.Dataset({"y": (("obs", target_dim(posterior)), posterior.y)}),
+        "constant_data": xr.Dataset({"x": input_variable(posterior.x)}),
+        "posterior_predictive": xr.Dataset(
+            {"y": ((*over_draws, "obs", target_dim(posterior)), simulated)}, coords={**sampled, "draw": kept}
+        ),
+    }
+    if stores_log_likelihood:
+        groups["log_likelihood"] = xr.Dataset(
+            {"y": ((*over_draws, "obs"), posterior.log_likelihood(weights))}, coords=sampled
+        )
+    return groups

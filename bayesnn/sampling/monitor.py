@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from bayesnn.arrays import FloatArray, IntArray, spread_indices
 from bayesnn.posterior import Posterior
 
@@ -30,6 +32,8 @@ class Monitor:
     @staticmethod
     def of(posterior: Posterior) -> "Monitor":
         """Choose the rows."""
+        if posterior.n_rows == 0:  # the parameters of a LogDensity stand for function values
+            return Monitor(posterior, np.zeros(1, dtype=np.int64), np.zeros((1, 0)))
         rows = spread_indices(posterior.n_rows, MONITORED_ROWS)
         return Monitor(posterior, rows, posterior.x[rows])
 

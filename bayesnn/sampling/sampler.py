@@ -11,8 +11,9 @@ from emcee.state import State
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe, integer_at_least, one_of
 from bayesnn.errors import ArgumentError
-from bayesnn.laplace import Laplace
-from bayesnn.posterior import Posterior
+from bayesnn.laplace import Laplace, fit_laplace
+from bayesnn.optimum import find_optimum
+from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.progress import progress_bar
 from bayesnn.sampling.assemble import chains_tree
 from bayesnn.sampling.chains import Chains, Recorder
@@ -26,20 +27,22 @@ from bayesnn.threads import on_one_blas_thread
 
 type ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
-MOVES = ("hmc", "mala", "pcn", "random_walk", "independence")
+MOVES = ("auto", "hmc", "mala", "pcn", "random_walk", "independence")
+# Searches for the optimum of a LogDensity.
+N_SEARCHES = 4
 # Leapfrog steps until the pilot has chosen, and for good where warm-up is too short for one.
 FIRST_LENGTH = 8
 
 
 @on_one_blas_thread
 def sample(
-    target: Laplace,
+    target: Laplace | LogDensity,
     *,
     num_chains: int = 16,
     num_warmup: int = 200,
     num_samples: int = 500,
     seed: int = 0,
-    move: str | WalkerMove = "hmc",
+    move: str | WalkerMove = "auto",
     metric: str = "auto",
     start: str | ArrayLike = "laplace",
     num_integration_steps: int | None = None,
@@ -49,8 +52,9 @@ def sample(
 
     Parameters
     ----------
-    target : Laplace
-        The Gaussian at the optimum; its ``posterior`` is what is sampled.
+    target : Laplace or LogDensity
+        The Gaussian at the optimum; its ``posterior`` is what is sampled. For a LogDensity it is made here, at the best
+        of a few optima.
     num_chains : int
         Independent chains, advanced together.
     num_warmup : int
@@ -59,8 +63,9 @@ def sample(
         Draws of each chain.
     seed : int
         Seed of starts, proposals and Gaussian draws: the same seed gives the same tree.
-    move : {"hmc", "mala", "pcn", "random_walk", "independence"} or a move of :mod:`bayesnn.moves`
-        A move of your own keeps its metric; its step size is adapted. A ``moves.Mixture`` adapts each of its parts.
+    move : {"auto", "hmc", "mala", "pcn", "random_walk", "independence"} or a move of :mod:`bayesnn.moves`
+        ``"auto"`` is HMC where there is a gradient, and a random walk for a LogDensity without one. A move of your own
+        keeps its metric; its step size is adapted. A ``moves.Mixture`` adapts each of its parts.
     metric : {"auto", "averaged", "laplace", "diagonal", "unit"}
         ``"auto"``: whichever of the others moves function values furthest per gradient in a pilot run, for HMC, and
         ``"averaged"`` for other moves; ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up;
@@ -95,8 +100,8 @@ def sample(
     >>> dict(tree["posterior"].sizes)
     {'chain': 4, 'draw': 20, 'input': 1, 'hidden1': 2, 'output': 1}
     """
-    if not isinstance(target, Laplace):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
-        raise ArgumentError("target", describe(target), "a Laplace, such as fit_laplace returns")
+    if not isinstance(target, Laplace | LogDensity):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
+        raise ArgumentError("target", describe(target), "a Laplace, such as fit_laplace returns, or a LogDensity")
     num_chains = integer_at_least("num_chains", num_chains, 2)
     num_warmup = integer_at_least("num_warmup", num_warmup, 0)
     num_samples = integer_at_least("num_samples", num_samples, 4)
@@ -104,7 +109,15 @@ def sample(
     one_of("metric", metric, ("auto", *METRICS))
     if num_integration_steps is not None:
         integer_at_least("num_integration_steps", num_integration_steps, 1)
+    if isinstance(target, LogDensity):
+        target = _gaussian_at_best(target, seed)
+    if isinstance(move, str) and move == "auto":
+        move = (
+            "random_walk" if isinstance(target.posterior, LogDensity) and not target.posterior.has_gradient else "hmc"
+        )
     points = start_points(target, start, num_chains, seed)
+    if isinstance(target.posterior, LogDensity):
+        target.posterior.check_gradient(points[0])
     density = _density(target.posterior)
     proposal = _proposal(target, density.value_and_gradient, move, metric, num_integration_steps or FIRST_LENGTH)
     wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps)
@@ -131,6 +144,12 @@ def sample(
     if schedule.pilot is not None:
         tree["pilot"] = xr.DataTree(schedule.pilot.to_dataset())
     return tree
+
+
+def _gaussian_at_best(target: LogDensity, seed: int) -> Laplace:
+    """Return the Gaussian at the best optimum of a few searches."""
+    found = find_optimum(target, n_starts=N_SEARCHES, seed=seed, progress=False)
+    return fit_laplace(target, found, curvature="hessian" if found.certificate.is_optimum else "ggn")
 
 
 @dataclass(frozen=True)
