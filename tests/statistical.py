@@ -24,7 +24,7 @@ class GaussianTarget:
     with correlations of 0.3 between all, for diagonal ones.
     """
 
-    def __init__(self, k=5, condition=1e4, rotated=True, seed=0):
+    def __init__(self, k=5, condition=1e6, rotated=True, seed=0):
         rng = np.random.default_rng(seed)
         scales = np.sqrt(np.geomspace(1.0, condition, k))
         if rotated:

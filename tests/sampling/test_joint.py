@@ -1,0 +1,109 @@
+"""Every move keeps the joint law of weights and data, on a small network; a spoiled one does not."""
+
+import numpy as np
+import pytest
+
+from bayesnn.sampling import moves
+from bayesnn.sampling.moves import (
+    HMC,
+    MALA,
+    PCN,
+    IndependenceT,
+    Mixture,
+    PreconditionedMove,
+    RandomWalk,
+    SymmetryJump,
+    WalkerMove,
+)
+from bayesnn.sampling.moves import base as base_module
+from bayesnn.sampling.moves import hmc as hmc_module
+from tests.joint import NET, Replicates, X, check_calibration, check_joint
+
+K = NET.n_weights
+WIDE, MEAN = np.eye(K), np.zeros(K)
+LOWER = np.linalg.cholesky(0.3 * np.eye(K) + 0.1)
+
+MOVES = {
+    "hmc": lambda t: HMC(t.value_and_gradient, 0.3 * WIDE, 0.5, 4),
+    "hmc, dense": lambda t: HMC(t.value_and_gradient, LOWER @ LOWER.T, 0.5, 4),
+    "mala": lambda t: MALA(t.value_and_gradient, 0.3 * WIDE, 0.5),
+    "random walk": lambda t: RandomWalk(0.3 * WIDE, 0.5),
+    "pcn": lambda t: PCN(MEAN, WIDE, 0.4),
+    "independence": lambda t: IndependenceT(MEAN, WIDE),
+    "symmetry jump": lambda t: SymmetryJump(NET),
+    "mixture": lambda t: Mixture(
+        [HMC(t.value_and_gradient, 0.3 * WIDE, 0.5, 3), SymmetryJump(NET), PCN(MEAN, WIDE, 0.3)]
+    ),
+}
+
+
+def test_every_move_of_the_package_is_tried():
+    ours = {v for name in moves.__all__ if isinstance(v := getattr(moves, name), type) and issubclass(v, WalkerMove)}
+    target = Replicates(np.zeros((1, len(X), 1)))
+    assert {type(make(target)) for make in MOVES.values()} == ours - {PreconditionedMove, WalkerMove}
+
+
+# All walkers share the choice of a mixture's part.
+CALIBRATED = [name for name in MOVES if name != "mixture"]
+
+
+@pytest.fixture
+def steps_alike(monkeypatch):
+    """All walkers share the number of leapfrog steps: here it is the same for all proposals."""
+    monkeypatch.setattr(hmc_module, "STEPS_JITTER", 0.0)
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+@pytest.mark.usefixtures("steps_alike")
+def test_simulation_based_calibration(name):
+    check_calibration(MOVES[name])
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_gewekes_joint_test(name):
+    check_joint(MOVES[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.usefixtures("steps_alike")
+def test_both_in_long_form(name, seed):
+    if name in CALIBRATED:
+        check_calibration(MOVES[name], 10_000, seed=seed)
+    check_joint(MOVES[name], 10_000, seed=seed)
+
+
+def always(log_ratio, random):
+    random.random_sample(len(log_ratio))
+    return np.ones(len(log_ratio)), np.ones(len(log_ratio), dtype=bool)
+
+
+@pytest.mark.parametrize("name", ["hmc", "mala", "random walk", "pcn", "independence"])
+@pytest.mark.parametrize("check", [check_calibration, check_joint])
+def test_a_move_that_accepts_everything_fails(name, check, monkeypatch):
+    monkeypatch.setattr(hmc_module, "metropolis", always)
+    monkeypatch.setattr(base_module, "metropolis", always)
+    with pytest.raises(AssertionError):
+        check(MOVES[name])
+
+
+@pytest.mark.parametrize("check", [check_calibration, check_joint])
+def test_a_likelihood_that_counts_half_fails(check):
+
+    def make(target):
+        def density(w):
+            value, gradient = target.value_and_gradient(w)
+            prior, slope = -0.5 * (w**2).sum(axis=1), -w
+            return prior + 0.5 * (value - prior), slope + 0.5 * (gradient - slope)
+
+        class Tempered(HMC):
+            def propose(self, model, state):
+                tempered = model._replace(compute_log_prob_fn=lambda w: (density(w)[0], None))
+                state.log_prob = density(np.asarray(state.coords))[0]
+                return super().propose(tempered, state)
+
+        return Tempered(density, 0.3 * WIDE, 0.5, 4)
+
+    with pytest.raises(AssertionError):
+        check(make)
