@@ -33,6 +33,8 @@ class Convergence:
         Of the log posterior.
     weight_rhat, weight_ess_bulk : ndarray (k,)
         Of each weight.
+    num_chains, n_stuck : int
+        Number of chains, and of those that never moved: to R-hat, chains that all stand at one point agree.
     """
 
     function_group: str
@@ -43,6 +45,8 @@ class Convergence:
     lp_ess_bulk: float
     weight_rhat: FloatArray
     weight_ess_bulk: FloatArray
+    num_chains: int
+    n_stuck: int
 
     @property
     def worst_rhat(self) -> float:
@@ -56,8 +60,8 @@ class Convergence:
 
     @property
     def has_converged(self) -> bool:
-        """Whether predictions and log posterior pass both limits."""
-        return self.worst_rhat <= RHAT_LIMIT and self.least_ess >= ESS_LIMIT
+        """Whether predictions and log posterior pass both limits, and every chain moved."""
+        return self.n_stuck == 0 and self.worst_rhat <= RHAT_LIMIT and self.least_ess >= ESS_LIMIT
 
     def to_dataset(self) -> xr.Dataset:
         """Group ``convergence`` of the tree."""
@@ -71,7 +75,11 @@ class Convergence:
                 "weight_rhat": (("weight",), self.weight_rhat),
                 "weight_ess_bulk": (("weight",), self.weight_ess_bulk),
             },
-            attrs={"function_group": self.function_group, "has_converged": int(self.has_converged)},
+            attrs={
+                "function_group": self.function_group,
+                "has_converged": int(self.has_converged),
+                "n_stuck": self.n_stuck,
+            },
         )
 
 
@@ -138,4 +146,6 @@ def converge(tree: xr.DataTree, weights: FloatArray) -> Convergence:
         lp_ess_bulk=float(ess(lp)),
         weight_rhat=rhat(weights),
         weight_ess_bulk=ess(weights),
+        num_chains=len(weights),
+        n_stuck=int((weights == weights[:, :1]).all(axis=(1, 2)).sum()),
     )

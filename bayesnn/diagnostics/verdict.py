@@ -102,6 +102,11 @@ def judge(findings: Sequence[Finding], convergence: Convergence) -> tuple[Verdic
             f"worst R-hat of predictions and log posterior {convergence.worst_rhat:.3f}, wants at most {RHAT_LIMIT:g}; "
             f"least effective sample size {convergence.least_ess:.0f}, wants at least {ESS_LIMIT:.0f}"
         )
+        if convergence.n_stuck:
+            disagreement = (
+                f"{convergence.n_stuck} of {convergence.num_chains} chains never moved: try longer warm-up, or another "
+                f"start or metric; {disagreement}"
+            )
         without_chains = [f.words() for f in findings if not f.needs_chains and f.matters]
         return Verdict.no_verdict, (disagreement, *(f"of the Gaussian, {words}" for words in without_chains))
     failed = tuple(finding.words() for finding in findings if finding.matters)

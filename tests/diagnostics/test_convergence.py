@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayesnn.diagnostics import converge, ess, rhat
+from bayesnn.diagnostics import compare, converge, ess, rhat
+from bayesnn.sampling import sample
+from bayesnn.sampling.moves import RandomWalk
 from tests.refusals import refuses
 
 
@@ -60,3 +62,25 @@ def test_a_log_posterior_that_disagrees_is_enough(draws):
 def test_few_draws_are_refused(draws):
     with refuses("tree", "1 chains", "at least 2"):
         converge(tree_of(draws[:1], draws[:1, :, 0]), draws[:1])
+
+
+def test_chains_that_never_moved_have_not_converged_however_they_agree(draws):
+    still = np.broadcast_to(draws[:1, :1], draws.shape)
+    found = converge(tree_of(still, still[..., 0]), still)
+    assert found.worst_rhat == 1.0  # R-hat sees nothing wrong
+    assert found.n_stuck == 4
+    assert not found.has_converged
+    assert found.to_dataset().attrs["n_stuck"] == 4
+    one = draws.copy()
+    one[2] = one[2, 0]
+    assert converge(tree_of(one, one[..., 0]), one).n_stuck == 1
+    assert converge(tree_of(draws, draws[..., 0]), draws).n_stuck == 0
+
+
+def test_the_verdict_says_how_many_chains_never_moved(linear_laplace):
+    start = np.repeat(linear_laplace.mean[None], 4, axis=0)
+    too_far = RandomWalk(linear_laplace.posterior_covariance, step_size=1e9)
+    tree = sample(linear_laplace, num_chains=4, num_warmup=0, num_samples=200, move=too_far, start=start)
+    agreement = compare(linear_laplace, tree)
+    assert agreement.verdict == "chains not converged: no verdict"
+    assert agreement.reasons[0].startswith("4 of 4 chains never moved")
