@@ -79,3 +79,12 @@ def one_of(argument: str, value: object, allowed: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ArgumentError(argument, describe(value), "one of " + ", ".join(repr(c) for c in choices))
     return value
+
+
+def normal_pair(argument: str, value: object, of: str) -> tuple[float, float]:
+    """Return mean and standard deviation of a normal prior, two numbers, the second above 0; or raise ArgumentError."""
+    wants = f"mean and standard deviation of {of}, two numbers, the second above 0"
+    pair = finite_array(argument, np.asarray(value), (1,), wants)
+    if pair.shape != (2,) or not pair[1] > 0:
+        raise ArgumentError(argument, describe(value), wants)
+    return float(pair[0]), float(pair[1])

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import describe, finite_array, positive_number
+from bayesnn.checks import describe, finite_array, normal_pair, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.posterior.heteroscedastic import LOG_2PI
 from bayesnn.posterior.independent import checked_targets, diagonal_matrices, marginal_variances
@@ -60,13 +60,10 @@ class Gaussian:
         object.__setattr__(self, "sigma_noise", sigma)
 
     def _check_prior(self) -> None:
-        wants = "mean and standard deviation of log_sigma_noise, two numbers, the second above 0"
         if not (isinstance(self.sigma_noise, str) and self.sigma_noise == "infer"):
             raise ArgumentError("log_sigma_prior", describe(self.log_sigma_prior), "None unless sigma_noise='infer'")
-        pair = finite_array("log_sigma_prior", np.asarray(self.log_sigma_prior), (1,), wants)
-        if pair.shape != (2,) or not pair[1] > 0:
-            raise ArgumentError("log_sigma_prior", describe(self.log_sigma_prior), wants)
-        object.__setattr__(self, "log_sigma_prior", (float(pair[0]), float(pair[1])))
+        pair = normal_pair("log_sigma_prior", self.log_sigma_prior, "log_sigma_noise")
+        object.__setattr__(self, "log_sigma_prior", pair)
 
     @property
     def is_inferred(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import describe, finite_array
+from bayesnn.checks import describe, finite_array, normal_pair
 from bayesnn.errors import ArgumentError
 from bayesnn.models import WeightBlock
 
@@ -82,13 +82,11 @@ class NormalPrior:
             raise ArgumentError(
                 "prior_precision", describe(self.prior_precision), f"numbers above 0, or one of {INFER}"
             )
-        wants = "mean and standard deviation of log_prior_precision, two numbers, the second above 0"
         if self.log_precision_prior is None:
-            raise ArgumentError("log_precision_prior", "None", f"{wants}: an inferred precision takes a hyperprior")
-        pair = finite_array("log_precision_prior", np.asarray(self.log_precision_prior), (1,), wants)
-        if pair.shape != (2,) or not pair[1] > 0:
-            raise ArgumentError("log_precision_prior", describe(self.log_precision_prior), wants)
-        object.__setattr__(self, "log_precision_prior", (float(pair[0]), float(pair[1])))
+            wants = "mean and standard deviation of log_prior_precision, which is inferred"
+            raise ArgumentError("log_precision_prior", "None", wants)
+        pair = normal_pair("log_precision_prior", self.log_precision_prior, "log_prior_precision")
+        object.__setattr__(self, "log_precision_prior", pair)
 
     @property
     def is_inferred(self) -> bool:

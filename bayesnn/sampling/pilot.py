@@ -13,6 +13,7 @@ from bayesnn.sampling.adaptation import DualAveraging
 from bayesnn.sampling.components import Components
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves import HMC
+from bayesnn.sampling.moves.base import acceptance
 
 # Leapfrog steps at which trajectories are looked at.
 LENGTHS: IntArray = np.array([2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512])
@@ -207,8 +208,7 @@ class _Trial:
                     self.weights, self.momenta, self.gradient, self.steps, int(length) - self.length
                 )
                 self.weights, self.momenta, log_prob, self.gradient = ends
-                error = 0.5 * (self.momenta**2).sum(axis=1) - log_prob - self.energy
-                accepted = np.exp(-np.maximum(np.where(np.isnan(error), np.inf, error), 0.0))
+                accepted = acceptance(self.energy - 0.5 * (self.momenta**2).sum(axis=1) + log_prob)
             alive = accepted > 0.0
             values = self.functions(np.where(alive[:, None], self.weights, 0.0))
             jump = np.where(alive[:, None], (values - self.begin) ** 2, 0.0)
@@ -221,8 +221,12 @@ def _tuned(
     move: HMC, log_density: Callable[[FloatArray], FloatArray], points: FloatArray, random: np.random.RandomState
 ) -> State:
     """Tune the step size, and return where the walkers are after."""
-    model = Model(log_density, log_density_and_blobs := _with_blobs(log_density), map, random)
-    state = State(points.copy(), log_prob=log_density_and_blobs(points)[0], copy=True)
+
+    def log_density_and_blobs(weights: FloatArray) -> tuple[FloatArray, None]:
+        return log_density(weights), None
+
+    model = Model(log_density, log_density_and_blobs, map, random)
+    state = State(points, log_prob=log_density(points), copy=True)
     move.step_size = _first_step_size(move, points, random)
     averaging = DualAveraging(move.step_size, move.target_acceptance, move.chain_mean)
     for _ in range(TUNING_STEPS):
@@ -234,10 +238,6 @@ def _tuned(
     return state
 
 
-def _with_blobs(log_density: Callable[[FloatArray], FloatArray]) -> Callable[[FloatArray], tuple[FloatArray, None]]:
-    return lambda weights: (log_density(weights), None)
-
-
 def _first_step_size(move: HMC, points: FloatArray, random: np.random.RandomState) -> float:
     """Double or halve the step size until single steps are accepted by half (Hoffman & Gelman 2014, algorithm 4)."""
     momenta = random.standard_normal(points.shape)
@@ -247,8 +247,7 @@ def _first_step_size(move: HMC, points: FloatArray, random: np.random.RandomStat
         steps = np.full((len(points), 1), step_size)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             _, ends, log_prob, _ = move.integrate(points, momenta, gradient, steps, 1)
-            error = 0.5 * (ends**2 - momenta**2).sum(axis=1) - log_prob + values
-        return float(np.exp(-np.maximum(np.where(np.isnan(error), np.inf, error), 0.0)).mean())
+            return float(acceptance(0.5 * (momenta**2 - ends**2).sum(axis=1) + log_prob - values).mean())
 
     step_size = move.default_step_size
     factor = 2.0 if accepted(step_size) > 0.5 else 0.5

@@ -126,10 +126,14 @@ class PreconditionedMove(WalkerMove):
 
 
 def metropolis(log_ratio: FloatArray, random: np.random.RandomState) -> tuple[FloatArray, BoolArray]:
-    """Return acceptance probabilities and decisions (walkers,) for log ratios; NaN is never accepted."""
-    ratio = np.where(np.isnan(log_ratio), -np.inf, log_ratio)
-    probability = np.exp(np.minimum(ratio, 0.0))
-    return probability, random.random_sample(len(ratio)) < probability
+    """Return acceptance probabilities and decisions (walkers,) for log ratios."""
+    probability = acceptance(log_ratio)
+    return probability, random.random_sample(len(probability)) < probability
+
+
+def acceptance(log_ratio: FloatArray) -> FloatArray:
+    """Return acceptance probabilities (walkers,) for log ratios; NaN is never accepted."""
+    return np.exp(np.minimum(np.where(np.isnan(log_ratio), -np.inf, log_ratio), 0.0))
 
 
 def check_callable(argument: str, value: object) -> None:
