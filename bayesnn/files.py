@@ -37,14 +37,19 @@ def written_whole(path: str | os.PathLike[str]) -> Generator[Path]:
     partial = Path(name)
     try:
         yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
+        synced(partial)
         umask = os.umask(0)
         os.umask(umask)
         partial.chmod(0o666 & ~umask)  # mkstemp makes files private; the result is an ordinary file
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def synced(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def shipped(*parts: str) -> Path:

@@ -22,6 +22,11 @@ def _words(figures: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
 
 
+def is_shown(show: bool | None = None) -> bool:
+    """Whether a bar is shown: as `show` says, or where stderr is a terminal."""
+    return sys.stderr.isatty() if show is None else show
+
+
 @contextmanager
 def progress_bar(description: str, total: int, show: bool | None = None) -> Generator[Tick]:
     """Show a bar while the block runs.
@@ -46,7 +51,7 @@ def progress_bar(description: str, total: int, show: bool | None = None) -> Gene
     ...     for _ in range(3):
     ...         tick()
     """
-    if not (sys.stderr.isatty() if show is None else show):
+    if not is_shown(show):
         yield _no_tick
         return
     # rich costs a tenth of a second to import; a silent run does not pay for it.

@@ -1,7 +1,8 @@
 """Gaussian against draws."""
 
+from bayesnn.chain_statistics import ess, rhat
 from bayesnn.diagnostics.agreement import Agreement, compare
-from bayesnn.diagnostics.convergence import Convergence, converge, ess, rhat
+from bayesnn.diagnostics.convergence import Convergence, converge
 from bayesnn.diagnostics.held_out import PREDICTIVES, Scores, add_predictions
 from bayesnn.diagnostics.importance import ImportanceEvidence, importance_evidence, independence_acceptance
 from bayesnn.diagnostics.verdict import Finding, Verdict, judge

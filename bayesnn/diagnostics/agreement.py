@@ -9,7 +9,8 @@ from rich.table import Table
 from scipy.stats import chi2, kstest, kstwobign, norm
 
 from bayesnn.arrays import FloatArray
-from bayesnn.diagnostics.convergence import Convergence, converge, ess
+from bayesnn.chain_statistics import ess
+from bayesnn.diagnostics.convergence import Convergence, converge
 from bayesnn.diagnostics.importance import ImportanceEvidence, importance_evidence, independence_acceptance
 from bayesnn.diagnostics.verdict import Finding, Verdict, judge
 from bayesnn.errors import ArgumentError

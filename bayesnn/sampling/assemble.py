@@ -53,7 +53,7 @@ def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed
                 "energy": (over_draws, chains.energy),
                 "diverging": (over_draws, chains.diverging),
                 "step_size": (over_draws, np.full((num_chains, n_draws), chains.step_size)),
-                "n_steps": (over_draws, np.broadcast_to(chains.n_steps, (num_chains, n_draws))),
+                "n_steps": (over_draws, chains.n_steps),
             },
             coords=sampled,
         ),

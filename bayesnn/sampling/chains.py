@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesnn.arrays import BoolArray, FloatArray, IntArray
+from bayesnn.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves import MoveStats
 
@@ -23,12 +23,14 @@ class Chains:
         Whether its trajectory diverged.
     step_size : float
         After warm-up.
-    n_steps : ndarray of int (draws,)
+    n_steps : ndarray of int (chains, draws)
         Evaluations each draw took.
     metric : Metric
         After warm-up.
     interrupted : bool
         Whether Ctrl-C ended the run.
+    store_failure : str or None
+        Why the last commit to the store failed, if it did.
     """
 
     weights: FloatArray
@@ -40,6 +42,7 @@ class Chains:
     n_steps: IntArray
     metric: Metric
     interrupted: bool
+    store_failure: str | None = None
 
     @property
     def n_draws(self) -> int:
@@ -54,36 +57,42 @@ class Recorder:
     ----------
     num_chains, num_samples, n_weights : int
         Shape of what is to come.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray (chains, num_samples, ...)
+        By name, as in :class:`Chains`; what is not yet drawn is NaN, 0 or False.
+    count : int
+        Draws of each chain so far.
     """
 
     def __init__(self, num_chains: int, num_samples: int, n_weights: int) -> None:
-        self.weights = np.empty((num_chains, num_samples, n_weights))
-        self.scalars = {
-            name: np.empty((num_chains, num_samples)) for name in ("log_density", "acceptance_rate", "energy")
+        shape = (num_chains, num_samples)
+        self.arrays: dict[str, AnyArray] = {
+            "weights": np.full((*shape, n_weights), np.nan),
+            "log_density": np.full(shape, np.nan),
+            "acceptance_rate": np.full(shape, np.nan),
+            "energy": np.full(shape, np.nan),
+            "diverging": np.zeros(shape, dtype=np.bool_),
+            "n_steps": np.zeros(shape, dtype=np.int64),
         }
-        self.diverging = np.zeros((num_chains, num_samples), dtype=bool)
-        self.n_steps = np.zeros(num_samples, dtype=np.int64)
         self.count = 0
 
     def add(self, weights: FloatArray, log_density: FloatArray, stats: MoveStats) -> None:
         """Keep one draw of every chain."""
-        self.weights[:, self.count] = weights
-        self.scalars["log_density"][:, self.count] = log_density
-        self.scalars["acceptance_rate"][:, self.count] = stats.acceptance_rate
-        self.scalars["energy"][:, self.count] = stats.energy
-        self.diverging[:, self.count] = stats.diverging
-        self.n_steps[self.count] = stats.n_steps
+        draw = {
+            "weights": weights,
+            "log_density": log_density,
+            "acceptance_rate": stats.acceptance_rate,
+            "energy": stats.energy,
+            "diverging": stats.diverging,
+            "n_steps": stats.n_steps,
+        }
+        for name, values in draw.items():
+            self.arrays[name][:, self.count] = values
         self.count += 1
 
-    def finish(self, step_size: float, metric: Metric, interrupted: bool) -> Chains:
+    def finish(self, step_size: float, metric: Metric, interrupted: bool, store_failure: str | None = None) -> Chains:
         """Hand out what was kept."""
-        kept = {name: values[:, : self.count] for name, values in self.scalars.items()}
-        return Chains(
-            self.weights[:, : self.count],
-            diverging=self.diverging[:, : self.count],
-            step_size=step_size,
-            n_steps=self.n_steps[: self.count],
-            metric=metric,
-            interrupted=interrupted,
-            **kept,
-        )
+        kept = {name: values[:, : self.count] for name, values in self.arrays.items()}
+        return Chains(**kept, step_size=step_size, metric=metric, interrupted=interrupted, store_failure=store_failure)

@@ -1,12 +1,12 @@
 """MCMC started and preconditioned by a Laplace posterior, driven by ``emcee.EnsembleSampler``."""
 
+import os
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
-from emcee import EnsembleSampler
-from emcee.state import State
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe, integer_at_least, one_of
@@ -14,15 +14,17 @@ from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace, fit_laplace
 from bayesnn.optimum import find_optimum
 from bayesnn.posterior import LogDensity, Posterior
-from bayesnn.progress import progress_bar
+from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
-from bayesnn.sampling.chains import Chains, Recorder
+from bayesnn.sampling.identity import identity_of
 from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
-from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, MoveStats, RandomWalk, WalkerMove
+from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, RandomWalk, WalkerMove
+from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.starts import start_points
-from bayesnn.seeds import legacy_state
+from bayesnn.sampling.store import ChainStore
+from bayesnn.sampling.watch import Watch
 from bayesnn.threads import on_one_blas_thread
 
 type ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
@@ -46,6 +48,7 @@ def sample(
     metric: str = "auto",
     start: str | ArrayLike = "laplace",
     num_integration_steps: int | None = None,
+    store: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> xr.DataTree:
     """Draw from the exact posterior, chains started and preconditioned by its linearization.
@@ -74,8 +77,14 @@ def sample(
         Draws from the Gaussian, the same with Student-t tails, draws from the prior, or points.
     num_integration_steps : int, optional
         Mean number of leapfrog steps of the trajectories of ``"hmc"``; without it the pilot chooses.
+    store : path-like, optional
+        A folder for the draws, written every few seconds in files that are whole or not there. Where it holds an
+        unfinished run with the same arguments, that run goes on, to the same bits as if it had never ended; a finished
+        one is read, and made longer if `num_samples` is now larger. The draws are in ``draws.zarr``
+        (``xr.open_zarr(..., consolidated=False)``).
     progress : bool, optional
-        Whether to show a bar; by default where stderr is a terminal.
+        Whether to show a bar, with acceptance, step size, the worst bulk ESS so far and the time left; by default where
+        stderr is a terminal.
 
     Returns
     -------
@@ -88,7 +97,14 @@ def sample(
     Raises
     ------
     ArgumentError
-        If an argument is out of range, or the log density is not finite at a start.
+        If an argument is out of range, the log density is not finite at a start, or the store belongs to another run
+        or cannot be written.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a store is damaged, and how many steps are made again; or if it cannot be written any more, the disk being
+        full: the run then goes on in memory, and the settings say ``"store_failure"``.
 
     Examples
     --------
@@ -123,7 +139,22 @@ def sample(
     wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps)
     functions = Monitor.of(target.posterior).values
     schedule = Schedule(proposal, target, density.log_density, functions, wishes, num_warmup, seed)
-    chains = _run(density, proposal, points, schedule, num_warmup, num_samples, seed, progress)
+    run = Run(density.log_density, proposal, points, schedule, num_warmup, num_samples, seed)
+    watch = Watch(functions, is_shown(progress))
+    if store is None:
+        chains = run.go(None, watch, progress)
+    else:
+        arguments = {
+            "seed": seed,
+            "num_chains": num_chains,
+            "num_warmup": num_warmup,
+            "metric": metric if isinstance(move, str) else None,
+            "num_integration_steps": num_integration_steps,
+            "kernel": density.kernel,
+        }
+        identity = identity_of(target, density.log_density(points), points, proposal, arguments)
+        with closing(ChainStore(store, identity, run.record, KNOWN)) as opened:
+            chains = run.go(opened, watch, progress)
     settings: dict[str, Any] = {
         "seed": seed,
         "num_chains": num_chains,
@@ -138,6 +169,8 @@ def sample(
     }
     if isinstance(proposal, HMC):
         settings["num_integration_steps"] = proposal.num_integration_steps
+    if chains.store_failure is not None:
+        settings["store_failure"] = chains.store_failure
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
     tree = chains_tree(target, chains, settings, seed)
@@ -192,41 +225,3 @@ def _proposal(
     hmc = HMC(value_and_gradient, begin, num_integration_steps=num_integration_steps)
     hmc.step_size = hmc.default_step_size
     return hmc
-
-
-def _run(
-    density: Density,
-    proposal: WalkerMove,
-    points: FloatArray,
-    schedule: Schedule,
-    num_warmup: int,
-    num_samples: int,
-    seed: int,
-    progress: bool | None,
-) -> Chains:
-    sampler = EnsembleSampler(points.shape[0], points.shape[1], density.log_density, moves=proposal, vectorize=True)
-    state = State(points, random_state=legacy_state(seed, "chains").get_state(), copy=True)
-    record = Recorder(len(points), num_samples, points.shape[1])
-    warm_up = schedule.warm_up
-    interrupted = False
-    steps = sampler.sample(state, iterations=num_warmup + num_samples, store=False, skip_initial_state_check=True)
-    with progress_bar("chains", num_warmup + num_samples, progress) as tick:
-        try:
-            for step, now in enumerate(steps):
-                stats = _stats(proposal)
-                if step < num_warmup:
-                    schedule.after(step, now.coords)
-                else:
-                    record.add(now.coords, now.log_prob, stats)
-                tick(acceptance=float(stats.acceptance_rate.mean()), step_size=warm_up.step_size)
-        except KeyboardInterrupt:
-            if record.count < 4:
-                raise
-            interrupted = True
-    return record.finish(warm_up.step_size, warm_up.metric, interrupted)
-
-
-def _stats(proposal: WalkerMove) -> MoveStats:
-    if proposal.stats is None:
-        raise ArgumentError("move", type(proposal).__name__, "a move that sets `stats` in propose")
-    return proposal.stats

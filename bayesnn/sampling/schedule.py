@@ -11,6 +11,7 @@ from bayesnn.sampling.adaptation import window_ends
 from bayesnn.sampling.metric import Metric, averaged_metric, first_metric
 from bayesnn.sampling.moves import HMC, MALA, WalkerMove
 from bayesnn.sampling.pilot import Functions, Pilot, run_pilot
+from bayesnn.sampling.snapshot import Snapshot
 from bayesnn.sampling.warm_up import WarmUp
 from bayesnn.seeds import legacy_state
 
@@ -90,6 +91,26 @@ class Schedule:
             self._end_window(self._ends.index(step + 1))
         if step + 1 == self._num_warmup:
             self.warm_up.finish()
+            self._visited = []
+
+    def snapshot(self) -> Snapshot:
+        """Return all that was learnt, with the state of the moves; arrays in it are not copies."""
+        return {
+            "moves": [part.snapshot() for part in self._move.parts],
+            "averaging": self.warm_up.snapshot(),
+            "pilot": self.pilot,
+            "wishes": self._wishes,
+            "adapts": self._adapts,
+            "visited": list(self._visited),
+        }
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot of the warm-up of the same run."""
+        for part, state in zip(self._move.parts, snapshot["moves"], strict=True):
+            part.restore(state)
+        self.warm_up.restore(snapshot["averaging"])
+        self.pilot, self._wishes = snapshot["pilot"], snapshot["wishes"]
+        self._adapts, self._visited = snapshot["adapts"], snapshot["visited"]
 
     def _end_window(self, window: int) -> None:
         move = self._move

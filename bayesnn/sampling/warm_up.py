@@ -46,6 +46,14 @@ class WarmUp:
             part.step_size = part.default_step_size if step_size is None else step_size
             self._averaging[part] = _averaging(part)
 
+    def snapshot(self) -> list[DualAveraging]:
+        """Return what is known of each part's step size."""
+        return list(self._averaging.values())
+
+    def restore(self, snapshot: list[DualAveraging]) -> None:
+        """Go on from a snapshot of the warm-up of the same moves."""
+        self._averaging = dict(zip(self._averaging, snapshot, strict=True))
+
     def finish(self) -> None:
         """Keep the averaged step sizes."""
         for part, averaging in self._averaging.items():

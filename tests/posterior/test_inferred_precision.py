@@ -20,7 +20,7 @@ from bayesnn import (
     sample,
     save_laplace,
 )
-from bayesnn.diagnostics.convergence import ess
+from bayesnn.chain_statistics import ess
 from bayesnn.models import StandardWeights, log_symmetry_order, nearest_images, random_images
 from tests.refusals import refuses
 

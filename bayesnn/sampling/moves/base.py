@@ -1,7 +1,9 @@
 """What our emcee moves share."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from emcee.model import Model
@@ -45,6 +47,9 @@ class WalkerMove(Move):
 
     #: What the last proposal did.
     stats: MoveStats | None = None
+    #: Attributes that change from step to step and decide what comes next: kept in a store, so that a run can go on.
+    #: Numbers, strings, arrays, metrics, None, and tuples of these.
+    state_names: tuple[str, ...] = ()
 
     @property
     def parts(self) -> "tuple[WalkerMove, ...]":
@@ -59,6 +64,15 @@ class WalkerMove(Move):
     def copied(self) -> "WalkerMove":
         """Return a move to be adapted, while this one stays as it is."""
         return copy.copy(self)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what decides the next steps, but for the walkers' places and the random numbers."""
+        return {name: getattr(self, name) for name in self.state_names}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on from a snapshot of a move of the same kind."""
+        for name in self.state_names:
+            setattr(self, name, snapshot[name])
 
     def decide(
         self, model: Model, state: State, proposed: FloatArray, log_correction: FloatArray | float = 0.0
@@ -102,6 +116,7 @@ class PreconditionedMove(WalkerMove):
     #: Acceptance rate at which the step size is best, and how the walkers' probabilities make one rate.
     target_acceptance: float
     chain_mean: ChainMean = "harmonic"
+    state_names = ("step_size", "metric")
 
     def __init__(self, step_size: float, inverse_mass_matrix: ArrayLike | Metric) -> None:
         self.step_size = positive_number("step_size", step_size)

@@ -72,6 +72,7 @@ class HMC(PreconditionedMove):
 
     #: Share by which the step size of each walker varies.
     step_size_jitter = STEP_SIZE_JITTER
+    state_names = (*PreconditionedMove.state_names, "num_integration_steps", "_known")
     # Beskos et al. (2013), and with the harmonic mean over chains Hoffman, Radul & Sountsov (2021).
     target_acceptance = 0.651
 
