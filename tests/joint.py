@@ -53,6 +53,40 @@ class Replicates:
         return np.array(path)
 
 
+class ReplicateMarginals:
+    """The same with the output layer integrated out, by the formulas of the linear model."""
+
+    kept = np.arange(4)
+
+    def __init__(self, replicates):
+        self.y = replicates.y[..., 0]
+        self.replicates = replicates
+
+    def _solved(self, kept):
+        h = np.tanh(kept[:, None, :2] * X + kept[:, None, 2:])
+        features = np.concatenate([h, np.ones((*h.shape[:2], 1))], axis=2)
+        precision = features.swapaxes(1, 2) @ features / SIGMA**2 + np.eye(3)
+        mean = np.linalg.solve(precision, (features.swapaxes(1, 2) @ self.y[..., None]) / SIGMA**2)[..., 0]
+        return h, features, precision, mean
+
+    def __call__(self, kept):
+        h, features, precision, mean = self._solved(kept)
+        fitted = np.einsum("wi,wij,wj->w", mean, precision, mean)
+        value = -0.5 * ((self.y**2).sum(axis=1) / SIGMA**2 - fitted) - 0.5 * np.linalg.slogdet(precision)[1]
+        residual = self.y - (features @ mean[..., None])[..., 0]
+        pull = (residual[..., None] * mean[:, None] - features @ np.linalg.inv(precision)) / SIGMA**2
+        by_sum = pull[..., :2] * (1.0 - h**2)
+        gradient = np.concatenate([(by_sum * X).sum(axis=1), by_sum.sum(axis=1)], axis=1)
+        return value - 0.5 * (kept**2).sum(axis=1), gradient - kept
+
+    def draw(self, kept, random):
+        _, _, precision, mean = self._solved(kept)
+        lower = np.linalg.cholesky(precision)
+        deviations = np.linalg.solve(lower.swapaxes(1, 2), random.standard_normal(mean.shape)[..., None])[..., 0]
+        weights = np.concatenate([kept, mean + deviations], axis=1)
+        return weights, self.replicates.log_prob(weights)
+
+
 def functions_of(replicates, w):
     """What is ranked: log likelihood, log prior, predictions, none of which a symmetry changes, and one weight."""
     predictions = NET.predict(w, NEW_X)[..., 0]

@@ -52,6 +52,39 @@ class GaussianTarget:
         return np.linalg.solve(self.lower, (w - self.mean).reshape(-1, self.size).T).T.reshape(w.shape)
 
 
+class GaussianMarginal:
+    """What is left of a Gaussian target for some coordinates, the others integrated out."""
+
+    def __init__(self, target, kept):
+        self.target, self.kept = target, np.array(kept)
+        self.others = np.setdiff1d(np.arange(target.size), self.kept)
+        self.covariance = target.covariance[np.ix_(self.kept, self.kept)]
+        self.precision = np.linalg.inv(self.covariance)
+        self.slopes = target.covariance[np.ix_(self.others, self.kept)] @ self.precision
+        self.lower = np.linalg.cholesky(np.linalg.inv(target.precision[np.ix_(self.others, self.others)]))
+
+    def __call__(self, kept):
+        d = kept - self.target.mean[self.kept]
+        return -0.5 * np.einsum("wi,ij,wj->w", d, self.precision, d), -d @ self.precision
+
+    def log_density(self, kept):
+        return self(kept)[0]
+
+    def complete(self, kept):
+        w = np.empty((len(kept), self.target.size))
+        w[:, self.kept] = kept
+        w[:, self.others] = self.target.mean[self.others] + (kept - self.target.mean[self.kept]) @ self.slopes.T
+        return w
+
+    def draw(self, kept, random):
+        w = self.complete(kept)
+        w[:, self.others] += random.standard_normal((len(kept), len(self.others))) @ self.lower.T
+        return w, self.target.log_prob(w)
+
+    def precision_of(self, precision):
+        return np.linalg.inv(np.linalg.inv(precision)[np.ix_(self.kept, self.kept)])
+
+
 @dataclass(frozen=True)
 class Effort:
     """How long to run. More draws sharpen every check; more walkers sharpen the check of the ESS."""

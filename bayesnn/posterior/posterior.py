@@ -31,7 +31,7 @@ from bayesnn.posterior.prior import Prior
 from bayesnn.posterior.row_sums import RowSums
 
 if TYPE_CHECKING:
-    from bayesnn.posterior.fused import FusedDensity
+    from bayesnn.posterior.fused import FusedDensity, MarginalDensity
 
 # The search for inferred noise begins at the spread of the targets in these first rows.
 ROWS_TO_START_FROM = 1000
@@ -166,6 +166,23 @@ class Posterior:
         from bayesnn.posterior.fused import FusedDensity
 
         return FusedDensity(self)
+
+    def marginal(self) -> "MarginalDensity":
+        """Return the log density of the hidden weights in compiled code, the output layer integrated out.
+
+        Returns
+        -------
+        MarginalDensity
+
+        Raises
+        ------
+        ArgumentError
+            If the model is not an :class:`bayesnn.MLP` with hidden units, the noise not Gaussian, or a prior of the
+            output layer flat or inferred.
+        """
+        from bayesnn.posterior.fused import MarginalDensity
+
+        return MarginalDensity(self)
 
     def with_data(self, x: ArrayLike, y: ArrayLike) -> "Posterior":
         """Return the posterior of the same model, likelihood and prior given other data."""

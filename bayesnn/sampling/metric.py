@@ -12,6 +12,7 @@ from bayesnn.errors import ArgumentError
 from bayesnn.factor import PrecisionFactor, factor_gram
 from bayesnn.laplace import Laplace
 from bayesnn.posterior import Posterior
+from bayesnn.sampling.marginal import Marginal
 
 METRICS = ("averaged", "laplace", "diagonal", "unit")
 
@@ -97,8 +98,21 @@ def metric_from_inverse_mass_matrix(inverse_mass_matrix: ArrayLike) -> Metric:
         raise ArgumentError("inverse_mass_matrix", "a matrix that is not positive definite", wants) from None
 
 
-def first_metric(name: str, laplace: Laplace) -> Metric:
+def first_metric(name: str, laplace: Laplace, marginal: Marginal | None = None) -> Metric:
     """Return the metric to begin with: what `name` asks for, as far as one point can tell.
+
+    Parameters
+    ----------
+    name : str
+        One of ``METRICS``.
+    laplace : Laplace
+        Whose curvature.
+    marginal : Marginal, optional
+        Of whose coordinates, if not of all.
+
+    Returns
+    -------
+    Metric
 
     Raises
     ------
@@ -107,13 +121,21 @@ def first_metric(name: str, laplace: Laplace) -> Metric:
     """
     one_of("metric", name, METRICS)
     if name == "unit":
-        return Metric(np.ones(laplace.n_weights), "unit")
+        return Metric(np.ones(laplace.n_weights if marginal is None else len(marginal.kept)), "unit")
+    if marginal is not None:
+        precision = marginal.precision_of(laplace.posterior_precision)
+        factor = None if name == "diagonal" else factor_gram(precision)
+        if factor is not None:
+            return Metric(factor.scale, "laplace")
+        return Metric(1.0 / np.sqrt(np.diag(precision)), "diagonal at the optimum")
     if name == "diagonal":
         return Metric(1.0 / np.sqrt(np.diag(laplace.posterior_precision)), "diagonal at the optimum")
     return Metric(laplace.factor.scale, "laplace")
 
 
-def averaged_metric(name: str, posterior: Posterior, points: Sequence[FloatArray]) -> Metric | None:
+def averaged_metric(
+    name: str, posterior: Posterior, points: Sequence[FloatArray], marginal: Marginal | None = None
+) -> Metric | None:
     r"""Return the metric of the GGN averaged over points the chains visited.
 
     :math:`E[B'\Lambda B] + P_0` is the expected Fisher information under the posterior plus the prior precision, the
@@ -128,17 +150,20 @@ def averaged_metric(name: str, posterior: Posterior, points: Sequence[FloatArray
         The target.
     points : sequence of ndarray (k,)
         Where to linearize.
+    marginal : Marginal, optional
+        Of whose coordinates, if not of all: what is left of each GGN for them alone is averaged.
 
     Returns
     -------
     Metric or None
         None if no point has finite curvature, or the average cannot be factored.
     """
-    total, n_used = np.zeros((posterior.n_weights, posterior.n_weights)), 0
+    size = posterior.n_weights if marginal is None else len(marginal.kept)
+    total, n_used = np.zeros((size, size)), 0
     for point in points:
         ggn = posterior.ggn(point)
         if np.isfinite(ggn).all():
-            total, n_used = total + ggn, n_used + 1
+            total, n_used = total + (ggn if marginal is None else marginal.precision_of(ggn)), n_used + 1
     if n_used == 0:
         return None
     average = total / n_used

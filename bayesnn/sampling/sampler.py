@@ -19,7 +19,7 @@ from bayesnn.sampling.assemble import chains_tree
 from bayesnn.sampling.identity import identity_of
 from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
-from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, RandomWalk, WalkerMove
+from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, MarginalHMC, RandomWalk, WalkerMove
 from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.starts import start_points
@@ -29,7 +29,7 @@ from bayesnn.threads import on_one_blas_thread
 
 type ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
-MOVES = ("auto", "hmc", "mala", "pcn", "random_walk", "independence")
+MOVES = ("auto", "marginal_hmc", "hmc", "mala", "pcn", "random_walk", "independence")
 # Searches for the optimum of a LogDensity.
 N_SEARCHES = 4
 # Leapfrog steps until the pilot has chosen, and for good where warm-up is too short for one.
@@ -66,9 +66,12 @@ def sample(
         Draws of each chain.
     seed : int
         Seed of starts, proposals and Gaussian draws: the same seed gives the same tree.
-    move : {"auto", "hmc", "mala", "pcn", "random_walk", "independence"} or a move of :mod:`bayesnn.moves`
-        ``"auto"`` is HMC where there is a gradient, and a random walk for a LogDensity without one. A move of your own
-        keeps its metric; its step size is adapted. A ``moves.Mixture`` adapts each of its parts.
+    move : {"auto", "marginal_hmc", "hmc", "mala", "pcn", "random_walk", "independence"} or a move of \
+            :mod:`bayesnn.moves`
+        ``"auto"`` is HMC on the hidden weights with the output layer integrated out (``"marginal_hmc"``) for an MLP
+        under Gaussian noise and a normal prior, else HMC where there is a gradient, and a random walk for a LogDensity
+        without one. A move of your own keeps its metric; its step size is adapted. A ``moves.Mixture`` adapts each of
+        its parts.
     metric : {"auto", "averaged", "laplace", "diagonal", "unit"}
         ``"auto"``: whichever of the others moves function values furthest per gradient in a pilot run, for HMC, and
         ``"averaged"`` for other moves; ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up;
@@ -128,9 +131,7 @@ def sample(
     if isinstance(target, LogDensity):
         target = _gaussian_at_best(target, seed)
     if isinstance(move, str) and move == "auto":
-        move = (
-            "random_walk" if isinstance(target.posterior, LogDensity) and not target.posterior.has_gradient else "hmc"
-        )
+        move = _fitting_move(target.posterior)
     points = start_points(target, start, num_chains, seed)
     if isinstance(target.posterior, LogDensity):
         target.posterior.check_gradient(points[0])
@@ -179,6 +180,17 @@ def sample(
     return tree
 
 
+def _fitting_move(posterior: Posterior) -> str:
+    """Return the move that ``"auto"`` stands for."""
+    if isinstance(posterior, LogDensity):
+        return "hmc" if posterior.has_gradient else "random_walk"
+    try:
+        posterior.marginal()
+    except ArgumentError:
+        return "hmc"
+    return "marginal_hmc"
+
+
 def _gaussian_at_best(target: LogDensity, seed: int) -> Laplace:
     """Return the Gaussian at the best optimum of a few searches."""
     found = find_optimum(target, n_starts=N_SEARCHES, seed=seed, progress=False)
@@ -213,7 +225,13 @@ def _proposal(
     if isinstance(move, WalkerMove):
         return move.copied()  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
-    begin = first_metric("averaged" if metric == "auto" else metric, target)
+    begin = "averaged" if metric == "auto" else metric
+    if move == "marginal_hmc":
+        marginal = target.posterior.marginal()
+        hmc = MarginalHMC(marginal, first_metric(begin, target, marginal), num_integration_steps=num_integration_steps)
+        hmc.step_size = hmc.default_step_size
+        return hmc
+    begin = first_metric(begin, target)
     if move == "random_walk":
         return RandomWalk(begin)
     if move == "pcn":

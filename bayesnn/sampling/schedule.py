@@ -9,7 +9,7 @@ from bayesnn.arrays import FloatArray, spread_indices
 from bayesnn.laplace import Laplace
 from bayesnn.sampling.adaptation import window_ends
 from bayesnn.sampling.metric import Metric, averaged_metric, first_metric
-from bayesnn.sampling.moves import HMC, MALA, WalkerMove
+from bayesnn.sampling.moves import HMC, MALA, MarginalHMC, WalkerMove
 from bayesnn.sampling.pilot import Functions, Pilot, run_pilot
 from bayesnn.sampling.snapshot import Snapshot
 from bayesnn.sampling.warm_up import WarmUp
@@ -82,6 +82,7 @@ class Schedule:
         self._adapts = wishes.metric in (*AVERAGED, "auto")
         self._ends = window_ends(num_warmup, self._adapts or wishes.wants_pilot)
         self._visited: list[FloatArray] = []
+        self._marginal = move.marginal if isinstance(move, MarginalHMC) else None
 
     def after(self, step: int, weights: FloatArray) -> None:
         """Learn from one step of warm-up that ended at weights (chains, k)."""
@@ -118,7 +119,7 @@ class Schedule:
             self._choose(move)
         elif self._wishes.metric is not None and self._adapts:
             name = "averaged" if self._wishes.metric == "auto" else self._wishes.metric
-            metric = averaged_metric(name, self._target.posterior, self._spread())
+            metric = self._metric_of(name)
             if metric is not None:
                 self.warm_up.use_metric(metric)
         self._visited = []
@@ -129,18 +130,27 @@ class Schedule:
         metrics = {name: metric for name in names if (metric := self._metric_of(name)) is not None}
         if not metrics:
             return
-        seen = np.stack([self._functions(weights) for weights in self._visited[len(self._visited) // 2 :]])
+        points, log_density, functions = self._visited, self._log_density, self._functions
+        if self._marginal is not None:
+            # The output layer is drawn afresh at every step: what moves slowly is its mean.
+            marginal = self._marginal
+            points = [weights[:, marginal.kept] for weights in points]
+            log_density = marginal.log_density
+
+            def functions(weights: FloatArray, /) -> FloatArray:
+                return self._functions(marginal.complete(weights))
+
+        seen = np.stack([functions(weights) for weights in points[len(points) // 2 :]])
         random = legacy_state(self._seed, "pilot")
-        length = self._wishes.length
         self.pilot = run_pilot(
             move,
-            self._log_density,
-            self._functions,
+            log_density,
+            functions,
             metrics,
-            self._visited[-1],
+            points[-1],
             seen.reshape(-1, seen.shape[-1]),
             random,
-            length,
+            self._wishes.length,
         )
         move.num_integration_steps = self.pilot.length
         self.warm_up.use_metric(metrics[self.pilot.name], float(self.pilot.step_size[self.pilot.chosen]))
@@ -149,8 +159,8 @@ class Schedule:
 
     def _metric_of(self, name: str) -> Metric | None:
         if name in AVERAGED:
-            return averaged_metric(name, self._target.posterior, self._spread())
-        return first_metric(name, self._target)
+            return averaged_metric(name, self._target.posterior, self._spread(), self._marginal)
+        return first_metric(name, self._target, self._marginal)
 
     def _spread(self) -> list[FloatArray]:
         """Points of all chains at a few steps spread over the later half of the window."""

@@ -11,6 +11,8 @@ from bayesnn.seeds import generator
 STARTS = ("laplace", "laplace_t", "prior")
 # Degrees of freedom of the over-dispersed start: variance 5/3 of the Gaussian's.
 T_DF = 5.0
+# A start may lie so many nats a weight below what the Gaussian says of it, or is pulled towards the optimum by steps.
+SLACK, PULL, MOST_PULLS = 0.5, 0.8, 50
 
 
 def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed: int) -> FloatArray:
@@ -22,7 +24,8 @@ def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed
         The Gaussian at the optimum.
     start : {"laplace", "laplace_t", "prior"} or array_like (chains, k)
         Draws from the Gaussian, draws with Student-t tails of 5 degrees of freedom, draws from the prior, or the points
-        themselves.
+        themselves. Of the first two, draws far below the log density that the Gaussian has for them are pulled towards
+        the optimum.
     num_chains : int
         Number of chains.
     seed : int
@@ -45,7 +48,7 @@ def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed
         standard = rng.standard_normal(shape)
         if start == "laplace_t":
             standard /= np.sqrt(rng.chisquare(T_DF, (num_chains, 1)) / T_DF)
-        points = _from_prior(laplace, standard) if start == "prior" else laplace.mean + laplace.factor.color(standard)
+        points = _from_prior(laplace, standard) if start == "prior" else _from_gaussian(laplace, standard)
     else:
         points = finite_array("start", start, (2,), f"shape {shape}")
         if points.shape != shape:
@@ -60,6 +63,25 @@ def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed
             "points where it is finite: standardise the data or give an array",
         )
     return points
+
+
+def _from_gaussian(laplace: Laplace, standard: FloatArray) -> FloatArray:
+    """Draw around the optimum; draws where the Gaussian misleads grossly are pulled towards it.
+
+    Along a valley that bends, a draw from the Gaussian may lie hundreds of nats below the posterior's bulk, and a chain
+    from there ends in whatever lesser mode it meets. Where the posterior is Gaussian no draw is moved.
+    """
+    mean, deviations = laplace.mean, laplace.factor.color(standard)
+    expected = 0.5 * (standard**2).sum(axis=1)
+    lowest = laplace.posterior.log_density(mean) - expected - SLACK * laplace.n_weights
+    shares = np.ones(len(standard))
+    for _ in range(MOST_PULLS):
+        with np.errstate(over="ignore", invalid="ignore"):
+            low = ~(laplace.posterior.log_density(mean + shares[:, None] * deviations) >= lowest)  # NaN is low
+        if not low.any():
+            break
+        shares[low] *= PULL
+    return mean + shares[:, None] * deviations
 
 
 def _from_prior(laplace: Laplace, standard: FloatArray) -> FloatArray:

@@ -9,6 +9,7 @@ from bayesnn.sampling.moves import (
     MALA,
     PCN,
     IndependenceT,
+    MarginalHMC,
     Mixture,
     PreconditionedMove,
     RandomWalk,
@@ -17,7 +18,7 @@ from bayesnn.sampling.moves import (
 )
 from bayesnn.sampling.moves import base as base_module
 from bayesnn.sampling.moves import hmc as hmc_module
-from tests.joint import NET, Replicates, X, check_calibration, check_joint
+from tests.joint import NET, ReplicateMarginals, Replicates, X, check_calibration, check_joint
 
 K = NET.n_weights
 WIDE, MEAN = np.eye(K), np.zeros(K)
@@ -26,6 +27,7 @@ LOWER = np.linalg.cholesky(0.3 * np.eye(K) + 0.1)
 MOVES = {
     "hmc": lambda t: HMC(t.value_and_gradient, 0.3 * WIDE, 0.5, 4),
     "hmc, dense": lambda t: HMC(t.value_and_gradient, LOWER @ LOWER.T, 0.5, 4),
+    "marginal hmc": lambda t: MarginalHMC(ReplicateMarginals(t), 0.3 * np.eye(4), 0.5, 4),
     "mala": lambda t: MALA(t.value_and_gradient, 0.3 * WIDE, 0.5),
     "random walk": lambda t: RandomWalk(0.3 * WIDE, 0.5),
     "pcn": lambda t: PCN(MEAN, WIDE, 0.4),
@@ -79,13 +81,27 @@ def always(log_ratio, random):
     return np.ones(len(log_ratio)), np.ones(len(log_ratio), dtype=bool)
 
 
-@pytest.mark.parametrize("name", ["hmc", "mala", "random walk", "pcn", "independence"])
+@pytest.mark.parametrize("name", ["hmc", "marginal hmc", "mala", "random walk", "pcn", "independence"])
 @pytest.mark.parametrize("check", [check_calibration, check_joint])
 def test_a_move_that_accepts_everything_fails(name, check, monkeypatch):
     monkeypatch.setattr(hmc_module, "metropolis", always)
     monkeypatch.setattr(base_module, "metropolis", always)
     with pytest.raises(AssertionError):
         check(MOVES[name])
+
+
+@pytest.mark.parametrize("check", [check_calibration, check_joint])
+def test_an_output_layer_drawn_too_narrowly_fails(check):
+
+    class Narrow(ReplicateMarginals):
+        def draw(self, kept, random):
+            mean = self._solved(kept)[3]
+            weights, _ = super().draw(kept, random)
+            weights[:, 4:] = mean + 0.8 * (weights[:, 4:] - mean)
+            return weights, self.replicates.log_prob(weights)
+
+    with pytest.raises(AssertionError):
+        check(lambda t: MarginalHMC(Narrow(t), 0.3 * np.eye(4), 0.5, 4))
 
 
 @pytest.mark.parametrize("check", [check_calibration, check_joint])

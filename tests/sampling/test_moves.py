@@ -11,6 +11,7 @@ from bayesnn.sampling.moves import (
     MALA,
     PCN,
     IndependenceT,
+    MarginalHMC,
     Mixture,
     MoveStats,
     PreconditionedMove,
@@ -21,7 +22,16 @@ from bayesnn.sampling.moves import (
 from bayesnn.sampling.moves import hmc as hmc_module
 from bayesnn.sampling.moves.base import metropolis
 from tests.refusals import refuses
-from tests.statistical import LONG, SHORT, Effort, GaussianTarget, assert_walkers_independent, check_sampler, run
+from tests.statistical import (
+    LONG,
+    SHORT,
+    Effort,
+    GaussianMarginal,
+    GaussianTarget,
+    assert_walkers_independent,
+    check_sampler,
+    run,
+)
 
 # Effective draws need a metric that fits: dense ones on a rotated target, diagonal ones along the axes.
 ROTATED, ALIGNED = GaussianTarget(), GaussianTarget(rotated=False)
@@ -44,6 +54,11 @@ def off_centre(target):
     return target.mean + 0.5 * target.lower.sum(axis=1)
 
 
+def without_two(target):
+    """The target with two of its coordinates integrated out."""
+    return GaussianMarginal(target, [0, 2, 4])
+
+
 MOVES = {
     "random walk": (ROTATED, lambda t: RandomWalk(t.covariance)),
     "random walk, upper scale": (ROTATED, lambda t: RandomWalk(upper_scale(t))),
@@ -56,6 +71,11 @@ MOVES = {
     "hmc, near instability": (ROTATED, lambda t: HMC(t.value_and_gradient, t.covariance, 1.5, 2)),
     "hmc, diagonal": (ALIGNED, lambda t: HMC(t.value_and_gradient, np.diag(t.covariance), 0.5, 3)),
     "hmc, inexact": (ROTATED, lambda t: HMC(t.value_and_gradient, inexact(t), 0.5, 3)),
+    "marginal hmc": (ROTATED, lambda t: MarginalHMC(without_two(t), without_two(t).covariance, 0.6, 3)),
+    "marginal hmc, inexact": (
+        ALIGNED,
+        lambda t: MarginalHMC(without_two(t), 1.7 * np.diag(without_two(t).covariance), 0.4, 3),
+    ),
     "mala": (ROTATED, lambda t: MALA(t.value_and_gradient, t.covariance)),
     "mala, diagonal": (ALIGNED, lambda t: MALA(t.value_and_gradient, np.diag(t.covariance), 0.8)),
     "mala, inexact": (ROTATED, lambda t: MALA(t.value_and_gradient, inexact(t), 0.7)),
@@ -252,11 +272,15 @@ def test_the_energy_error_of_a_leapfrog_step_falls_as_its_cube(scale, monkeypatc
 @pytest.mark.parametrize("name", MOVES)
 def test_who_is_not_accepted_stays_and_who_is_has_the_density_of_the_new_place(name):
     target, make = MOVES[name]
-    before, after, accepted, _ = propose(make(target), target)
-    moved = np.any(after.coords != before.coords, axis=1)
+    move = make(target)
+    before, after, accepted, _ = propose(move, target)
+    # what a marginal move integrates out is drawn afresh for every walker
+    decided = move.marginal.kept if isinstance(move, MarginalHMC) else slice(None)
+    moved = np.any(after.coords[:, decided] != before.coords[:, decided], axis=1)
     assert np.array_equal(moved, accepted)
     assert 0 < accepted.sum() <= 64
-    assert np.array_equal(after.log_prob[~accepted], before.log_prob[~accepted])
+    if not isinstance(move, MarginalHMC):
+        assert np.array_equal(after.log_prob[~accepted], before.log_prob[~accepted])
     assert np.allclose(after.log_prob, target.log_prob(after.coords), rtol=1e-12, atol=1e-9)
 
 
@@ -267,7 +291,11 @@ def test_stats_are_there_for_every_walker(name):
     assert isinstance(stats, MoveStats)
     assert stats.acceptance_rate.shape == stats.energy.shape == stats.diverging.shape == (64,)
     assert np.all((stats.acceptance_rate >= 0) & (stats.acceptance_rate <= 1))
-    assert np.all(stats.energy >= -after.log_prob - 1e-9)  # kinetic energy is not negative
+    move = make(target)
+    potential = -after.log_prob
+    if isinstance(move, MarginalHMC):
+        potential = -move.marginal.log_density(after.coords[:, move.marginal.kept])
+    assert np.all(stats.energy >= potential - 1e-9)  # kinetic energy is not negative
     assert not stats.diverging.any()
     nominal = getattr(make(target), "num_integration_steps", 1)
     assert 0.5 * nominal - 0.5 <= stats.n_steps <= 1.5 * nominal + 0.5

@@ -4,6 +4,7 @@ from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, WalkerMov
 from bayesnn.sampling.moves.hmc import HMC
 from bayesnn.sampling.moves.independence import IndependenceT
 from bayesnn.sampling.moves.mala import MALA
+from bayesnn.sampling.moves.marginal import MarginalHMC
 from bayesnn.sampling.moves.mixture import Mixture
 from bayesnn.sampling.moves.pcn import PCN
 from bayesnn.sampling.moves.random_walk import RandomWalk
@@ -14,6 +15,7 @@ __all__ = [
     "MALA",
     "PCN",
     "IndependenceT",
+    "MarginalHMC",
     "Mixture",
     "MoveStats",
     "PreconditionedMove",

@@ -87,34 +87,57 @@ class HMC(PreconditionedMove):
         check_callable("value_and_gradient", value_and_gradient)
         self.value_and_gradient = value_and_gradient
         self.num_integration_steps = integer_at_least("num_integration_steps", num_integration_steps, 1)
-        self._known: tuple[FloatArray, FloatArray] | None = None
+        self._known: tuple[FloatArray, FloatArray, FloatArray] | None = None
 
     def propose(self, model: Model, state: State) -> tuple[State, BoolArray]:
         """Advance every walker by one trajectory; emcee calls this."""
         self.check_shape(state)
-        random = model.random
-        start: FloatArray = state.coords
+        weights, log_prob, accepted = self.advance(state.coords, state.log_prob, model.random)
+        return self.update(state, State(weights, log_prob=log_prob), accepted), accepted
+
+    def advance(
+        self, start: FloatArray, log_prob: FloatArray, random: np.random.RandomState
+    ) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """Follow one trajectory of every walker, and accept or reject its end.
+
+        Parameters
+        ----------
+        start : ndarray (walkers, k)
+            Where the walkers are.
+        log_prob : ndarray (walkers,)
+            Log density there.
+        random : numpy.random.RandomState
+            Source.
+
+        Returns
+        -------
+        weights : ndarray (walkers, k)
+            Where the walkers are then.
+        log_prob : ndarray (walkers,)
+            There.
+        accepted : ndarray of bool (walkers,)
+        """
         momenta = random.standard_normal(start.shape)
         steps = self.step_size * (1.0 + self.step_size_jitter * (2.0 * random.random_sample((len(start), 1)) - 1.0))
         n_steps = self._draw_n_steps(random)
-        gradient = self._gradient_at(start)
-        energy = 0.5 * (momenta**2).sum(axis=1) - state.log_prob
+        gradient = self._known_at(start)[1]
+        energy = 0.5 * (momenta**2).sum(axis=1) - log_prob
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            weights, momenta, log_prob, new_gradient = self.integrate(start, momenta, gradient, steps, n_steps)
-            new_energy = 0.5 * (momenta**2).sum(axis=1) - log_prob
-            error = new_energy - energy
+            weights, momenta, end_log_prob, end_gradient = self.integrate(start, momenta, gradient, steps, n_steps)
+            end_energy = 0.5 * (momenta**2).sum(axis=1) - end_log_prob
+            error = end_energy - energy
         probability, accepted = metropolis(-error, random)
         # What was rejected may hold NaN; it must not reach the state.
         weights = np.where(accepted[:, None], weights, start)
-        self._known = weights, np.where(accepted[:, None], new_gradient, gradient)
-        new = self.update(state, State(weights, log_prob=log_prob), accepted)
+        log_prob = np.where(accepted, end_log_prob, log_prob)
+        self._known = weights, log_prob, np.where(accepted[:, None], end_gradient, gradient)
         self.stats = MoveStats(
             acceptance_rate=probability,
-            energy=np.where(accepted, new_energy, energy),
+            energy=np.where(accepted, end_energy, energy),
             diverging=~(error < DIVERGENCE),
             n_steps=n_steps,
         )
-        return new, accepted
+        return weights, log_prob, accepted
 
     def integrate(
         self, weights: FloatArray, momenta: FloatArray, gradient: FloatArray, steps: FloatArray, n_steps: int
@@ -154,8 +177,8 @@ class HMC(PreconditionedMove):
         least = max(1, round((1.0 - STEPS_JITTER) * nominal))
         return int(random.randint(least, 2 * nominal - least + 1))
 
-    def _gradient_at(self, weights: FloatArray) -> FloatArray:
-        """Gradient at the walkers' places, known from the last trajectory unless something else moved them."""
+    def _known_at(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Log density and gradient where the walkers are: of the last trajectory, unless something else moved them."""
         if self._known is None or not np.array_equal(self._known[0], weights):
-            return self.value_and_gradient(weights)[1]
-        return self._known[1]
+            return self.value_and_gradient(weights)
+        return self._known[1:]

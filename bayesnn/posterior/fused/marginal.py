@@ -1,0 +1,249 @@
+"""The posterior of the hidden weights alone: what is left when the output layer is integrated out."""
+
+import numpy as np
+
+from bayesnn.arrays import ArrayLike, FloatArray, IntArray
+from bayesnn.errors import ArgumentError
+from bayesnn.models import MLP, WithConstants
+from bayesnn.posterior.fused.collapsed import (
+    OutputLayer,
+    collapsed_leapfrog,
+    collapsed_leapfrog_shared,
+    collapsed_values_and_gradients,
+    collapsed_values_and_gradients_shared,
+    conditionals,
+    conditionals_shared,
+)
+from bayesnn.posterior.fused.network import Problem
+from bayesnn.posterior.fused.problem import problem_of
+from bayesnn.posterior.fused.sharing import share_out
+from bayesnn.posterior.gaussian import Gaussian
+from bayesnn.posterior.heteroscedastic import LOG_2PI, InferredGaussian
+from bayesnn.posterior.posterior import Posterior
+
+
+class MarginalDensity:
+    r"""Log density of the hidden weights of a network with Gaussian noise, its output layer integrated out.
+
+    Given the hidden weights the output weights have a normal law, so that the integral over them is exact, and so is a
+    draw of them (Lindley & Smith 1972, Bayes estimates for the linear model). The valleys in which hidden and
+    output weights hold each other fast, a unit's slope and its output's size above all, are not in this density; chains
+    in it, each draw completed by a draw of the output layer, sample the same posterior (van Dyk & Park 2008, Partially
+    collapsed Gibbs samplers, JASA 103). Noise that is inferred stays a coordinate.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Of an :class:`bayesnn.MLP` with hidden units under Gaussian noise, known or ``"infer"``, and a normal prior of
+        given precisions.
+
+    Attributes
+    ----------
+    kept, integrated : ndarray of int (m,), (outputs * q,)
+        Which of the posterior's coordinates are which; the second one output after another, for each its weights from
+        the last hidden units, then its bias.
+
+    Raises
+    ------
+    ArgumentError
+        If the posterior is of another kind, or the prior of an output weight is flat.
+
+    Examples
+    --------
+    >>> from bayesnn import MLP, Gaussian, NormalPrior
+    >>> x = np.linspace(-1, 1, 20)[:, None]
+    >>> post = Posterior(MLP(1, (2,), 1), x, np.sin(3 * x), Gaussian(0.1), NormalPrior(1.0))
+    >>> marginal = MarginalDensity(post)
+    >>> value, gradient = marginal(np.ones((4, marginal.n_kept)))
+    >>> value.shape, gradient.shape
+    ((4,), (4, 4))
+    >>> weights, log_density = marginal.draw(np.ones((4, 4)), np.random.RandomState(0))
+    >>> bool(np.allclose(log_density, post.log_density(weights)))
+    True
+    """
+
+    def __init__(self, posterior: Posterior) -> None:
+        problem = problem_of(posterior)
+        likelihood = posterior.likelihood
+        if not isinstance(likelihood, Gaussian | InferredGaussian):
+            got = f"a likelihood of type {type(likelihood).__name__}"
+            raise ArgumentError("posterior", got, "Gaussian noise: other output layers have no integral in closed form")
+        network = posterior.model.model if isinstance(posterior.model, WithConstants) else posterior.model
+        if not isinstance(network, MLP) or not network.hidden:
+            got = "inferred prior precisions" if not isinstance(network, MLP) else "no hidden layer"
+            raise ArgumentError("posterior", got, "an MLP with hidden units under given prior precisions")
+        self.posterior = posterior
+        self.integrated, shape = _output_layer(network)
+        self.kept: IntArray = np.setdiff1d(np.arange(posterior.n_weights), self.integrated)
+        precision, mean = np.asarray(posterior.prior_precision), np.asarray(posterior.prior_mean)
+        out_precision = precision[self.integrated].reshape(shape)
+        if np.any(out_precision <= 0.0):
+            raise ArgumentError(
+                "posterior", "a flat prior of output weights", "a proper one, or the law may have no sum"
+            )
+        self._problem: Problem = problem
+        self._top = OutputLayer(
+            infers_noise=isinstance(likelihood, InferredGaussian),
+            prior_precision=np.ascontiguousarray(precision[self.kept]),
+            prior_mean=np.ascontiguousarray(mean[self.kept]),
+            out_precision=np.ascontiguousarray(out_precision),
+            out_mean=np.ascontiguousarray(mean[self.integrated].reshape(shape)),
+            constant=float(problem.constant) + 0.5 * LOG_2PI * len(self.integrated),
+        )
+
+    def __repr__(self) -> str:
+        return f"MarginalDensity({self.posterior!r})"
+
+    @property
+    def n_kept(self) -> int:
+        """Number of coordinates, m."""
+        return len(self.kept)
+
+    def __call__(self, kept: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Log density and gradient.
+
+        Parameters
+        ----------
+        kept : array_like (m,) or (chains, m)
+            Where.
+
+        Returns
+        -------
+        value : ndarray, shape () or (chains,)
+            NaN where the output layer's precision has no factor.
+        gradient : ndarray, shape (m,) or (chains, m)
+        """
+        w, batch = self._checked(kept)
+        values, gradients = np.empty(len(batch)), np.empty_like(batch)
+
+        def run(chains: slice) -> None:
+            collapsed_values_and_gradients(self._problem, self._top, batch[chains], values[chains], gradients[chains])
+
+        def run_shared(parts: int) -> None:
+            collapsed_values_and_gradients_shared(self._problem, self._top, batch, values, gradients, parts)
+
+        share_out(run, run_shared, len(batch), self._work(len(batch)))
+        return values.reshape(w.shape[:-1]), gradients.reshape(w.shape)
+
+    def log_density(self, kept: ArrayLike) -> FloatArray:
+        """Log density, shape () or (chains,), at coordinates (m,) or (chains, m)."""
+        return self.conditional(kept)[0]
+
+    def leapfrog(
+        self,
+        weights: FloatArray,
+        momenta: FloatArray,
+        gradients: FloatArray,
+        scale: FloatArray,
+        step_sizes: FloatArray,
+        n_steps: int,
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Integrate Hamilton's equations; as :meth:`FusedDensity.leapfrog`, in coordinates (chains, m)."""
+        w, r, g = (np.array(start, dtype=np.float64, order="C") for start in (weights, momenta, gradients))
+        matrix = np.ascontiguousarray(np.atleast_2d(scale))
+        transposed = matrix if scale.ndim == 1 else np.ascontiguousarray(matrix.T)
+        steps, values = np.ascontiguousarray(step_sizes, dtype=np.float64), np.empty(len(w))
+
+        def run(chains: slice) -> None:
+            ends = w[chains], r[chains], values[chains], g[chains]
+            collapsed_leapfrog(self._problem, self._top, matrix, transposed, steps[chains], n_steps, *ends)
+
+        def run_shared(parts: int) -> None:
+            collapsed_leapfrog_shared(
+                self._problem, self._top, matrix, transposed, steps, n_steps, w, r, values, g, parts
+            )
+
+        share_out(run, run_shared, len(w), n_steps * self._work(len(w)))
+        return w, r, values, g
+
+    def conditional(self, kept: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Law of the output weights given the other coordinates.
+
+        Parameters
+        ----------
+        kept : array_like (m,) or (chains, m)
+            The other coordinates.
+
+        Returns
+        -------
+        log_density : ndarray, shape () or (chains,)
+            Of `kept`.
+        mean : ndarray (..., outputs, q)
+            Of the output weights, which are normal.
+        precision_factor : ndarray (..., outputs, q, q)
+            Lower Cholesky factor of the precision of each output's weights; outputs are independent.
+        """
+        w, batch = self._checked(kept)
+        shape = self._top.out_mean.shape
+        values = np.empty(len(batch))
+        means, factors = np.empty((len(batch), *shape)), np.empty((len(batch), *shape, shape[1]))
+
+        def run(chains: slice) -> None:
+            conditionals(self._problem, self._top, batch[chains], values[chains], means[chains], factors[chains])
+
+        def run_shared(parts: int) -> None:
+            conditionals_shared(self._problem, self._top, batch, values, means, factors, parts)
+
+        share_out(run, run_shared, len(batch), self._work(len(batch)))
+        lead = w.shape[:-1]
+        return values.reshape(lead), means.reshape(lead + shape), factors.reshape((*lead, *shape, shape[1]))
+
+    def complete(self, kept: ArrayLike) -> FloatArray:
+        """Weights (..., k) with the output layer at the mean it has given the other coordinates (..., m)."""
+        return self._joined(kept, self.conditional(kept)[1])
+
+    def draw(self, kept: ArrayLike, random: np.random.RandomState) -> tuple[FloatArray, FloatArray]:
+        """Draw the output layer given the other coordinates.
+
+        Parameters
+        ----------
+        kept : array_like (chains, m)
+            The other coordinates.
+        random : numpy.random.RandomState
+            Source.
+
+        Returns
+        -------
+        weights : ndarray (chains, k)
+        log_density : ndarray (chains,)
+            Of the posterior there.
+        """
+        values, means, factors = self.conditional(kept)
+        standard = random.standard_normal(means.shape)
+        deviations = np.linalg.solve(factors.swapaxes(-1, -2), standard[..., None])[..., 0]
+        log_volume = np.log(np.diagonal(factors, axis1=-2, axis2=-1)).sum(axis=(-1, -2))
+        log_conditional = log_volume - 0.5 * ((standard**2).sum(axis=(-1, -2)) + LOG_2PI * len(self.integrated))
+        return self._joined(kept, means + deviations), values + log_conditional
+
+    def precision_of(self, precision: FloatArray) -> FloatArray:
+        """Precision (m, m) of the kept coordinates under a Gaussian of precision (k, k): the Schur complement."""
+        inner = precision[np.ix_(self.integrated, self.integrated)]
+        across = precision[np.ix_(self.integrated, self.kept)]
+        schur = precision[np.ix_(self.kept, self.kept)] - across.T @ np.linalg.solve(inner, across)
+        return 0.5 * (schur + schur.T)
+
+    def _joined(self, kept: ArrayLike, output_weights: FloatArray) -> FloatArray:
+        w = np.asarray(kept, dtype=np.float64)
+        weights = np.empty((*w.shape[:-1], self.posterior.n_weights))
+        weights[..., self.kept] = w
+        weights[..., self.integrated] = output_weights.reshape(*w.shape[:-1], -1)
+        return weights
+
+    def _checked(self, kept: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        w = np.asarray(kept, dtype=np.float64)
+        if w.shape[-1:] != (self.n_kept,):
+            raise ArgumentError("kept", f"shape {w.shape}", f"shape (..., {self.n_kept})")
+        return w, np.ascontiguousarray(w.reshape(-1, self.n_kept))
+
+    def _work(self, n_chains: int) -> int:
+        per_row = 3 * self.posterior.n_weights + 2 * self._top.out_mean.shape[1] ** 2
+        return n_chains * self.posterior.n_rows * per_row
+
+
+def _output_layer(network: MLP) -> tuple[IntArray, tuple[int, int]]:
+    """Return the places of the output layer's weights, output by output, and their shape (outputs, q)."""
+    fan_in, fan_out = network.widths[-2:]
+    first = network.n_weights - fan_in * fan_out - (fan_out if network.bias else 0)
+    # W is (in, out), raveled; the biases follow
+    places = np.arange(first, network.n_weights).reshape(-1, fan_out).T
+    return np.ascontiguousarray(places).ravel(), places.shape
