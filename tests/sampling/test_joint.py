@@ -27,7 +27,7 @@ LOWER = np.linalg.cholesky(0.3 * np.eye(K) + 0.1)
 MOVES = {
     "hmc": lambda t: HMC(t.value_and_gradient, 0.3 * WIDE, 0.5, 4),
     "hmc, dense": lambda t: HMC(t.value_and_gradient, LOWER @ LOWER.T, 0.5, 4),
-    "marginal hmc": lambda t: MarginalHMC(ReplicateMarginals(t), 0.3 * np.eye(4), 0.5, 4),
+    "marginal hmc": lambda t: MarginalHMC(ReplicateMarginals(t), 0.3 * np.eye(4), 0.9, 4),
     "mala": lambda t: MALA(t.value_and_gradient, 0.3 * WIDE, 0.5),
     "random walk": lambda t: RandomWalk(0.3 * WIDE, 0.5),
     "pcn": lambda t: PCN(MEAN, WIDE, 0.4),
