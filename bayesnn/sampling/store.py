@@ -80,6 +80,11 @@ class ChainStore:
         """Let other processes use the store."""
         self._lock.release()
 
+    @property
+    def how_to_go_on(self) -> str:
+        """Say how an interrupted run goes on."""
+        return f"what was made is in {self._root}; the same call goes on from there"
+
     def restore(self, num_warmup: int) -> tuple[int, Snapshot] | None:
         """Fill the recorder with the sound draws, up to its size, and return the newest state these reach.
 
