@@ -61,20 +61,24 @@ def demo(out: Output = None, quick: Quick = False, fresh: Fresh = False) -> None
 
 @app.command()
 def resume(
-    directory: Annotated[Path, typer.Argument(help="Output folder of an interrupted run.")],
+    directory: Annotated[Path, typer.Argument(help="Output folder of a run, or a store of bayesnn.sample.")],
 ) -> None:
     """Go on with an interrupted run, to the results it would have had."""
+    from bayesnn import resumption
     from bayesnn.job import resume_job
     from bayesnn.job_folder import JobFolder
+    from bayesnn.sampling.store import is_store
 
     folder = JobFolder(directory)
-    if folder.is_finished:
-        console = _console()
-        console.print("finished already, there is nothing to go on with", highlight=False)
-        _print_paths(folder.results, folder.report)
-        return
     with _goes_on_with(directory):
-        _show(resume_job(directory), directory)
+        if folder.is_unfinished:
+            _show(resume_job(directory), directory)
+        elif is_store(directory):
+            _resume_store(directory, folder.results)
+        else:
+            resumption.resume(directory)
+            _console().print("finished already, there is nothing to go on with", highlight=False)
+            _print_paths(folder.results, folder.report)
 
 
 @app.command()
@@ -161,6 +165,26 @@ def _show(result: "JobResult", directory: str | Path) -> None:
     _print_paths(result.results_path, result.report_path)
     if result.interrupted:
         _complain(f"interrupted; the results hold the draws made until then, `bayesnn resume {directory}` goes on")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _resume_store(directory: Path, results: Path) -> None:
+    """Go on with a store, and write the tree into it."""
+    from bayesnn.resumption import resume
+    from bayesnn.sampling.call import StoredCall
+    from bayesnn.tree import save_tree, settings_of
+
+    was_finished = StoredCall.of(directory).is_finished
+    tree = resume(directory)
+    save_tree(tree, results)
+    sizes = tree["posterior"].sizes
+    words = "finished already" if was_finished else "finished"
+    if settings_of(tree)["interrupted"]:
+        words = f"interrupted; `bayesnn resume {directory}` goes on"
+    console = _console()
+    console.print(f"{sizes['chain']} chains of {sizes['draw']} draws: {words}", highlight=False, soft_wrap=True)
+    console.print(f"results: {results}", highlight=False, soft_wrap=True)
+    if settings_of(tree)["interrupted"]:
         raise typer.Exit(INTERRUPTED)
 
 

@@ -16,6 +16,7 @@ from bayesnn.optimum import find_optimum
 from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
+from bayesnn.sampling.call import keep_call
 from bayesnn.sampling.identity import identity_of
 from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
@@ -79,9 +80,9 @@ def sample(
         Mean number of leapfrog steps of the trajectories of ``"hmc"``; without it the pilot chooses.
     store : path-like, optional
         A folder for the draws, written every few seconds in files that are whole or not there. Where it holds an
-        unfinished run with the same arguments, that run goes on, to the same bits as if it had never ended; a finished
-        one is read, and made longer if `num_samples` is now larger. The draws are in ``draws.zarr``
-        (``xr.open_zarr(..., consolidated=False)``).
+        unfinished run with the same arguments, that run goes on, to the same bits as if it had never ended; so does
+        :func:`bayesnn.resume`. A finished one is read, and made longer if `num_samples` is now larger. The draws are in
+        ``draws.zarr`` (``xr.open_zarr(..., consolidated=False)``).
     progress : bool, optional
         Whether to show a bar, with acceptance, step size, the worst bulk ESS so far and the time left; by default where
         stderr is a terminal.
@@ -153,7 +154,9 @@ def sample(
             "kernel": density.kernel,
         }
         identity = identity_of(target, density.log_density(points), points, proposal, arguments)
+        given = {"num_samples": num_samples, "move": move, "start": start if isinstance(start, str) else points}
         with closing(ChainStore(store, identity, run.record, KNOWN)) as opened:
+            keep_call(opened.root, target, arguments | given)
             chains = run.go(opened, watch, progress)
     settings: dict[str, Any] = {
         "seed": seed,
