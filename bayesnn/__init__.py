@@ -37,6 +37,7 @@ from bayesnn.posterior import (
     StudentT,
 )
 from bayesnn.report import write_report
+from bayesnn.resumption import resume
 from bayesnn.sampling import moves, sample
 from bayesnn.tree import load_tree, save_tree
 from bayesnn.version import __version__
@@ -81,6 +82,7 @@ __all__ = [
     "load_tree",
     "maximize_evidence",
     "moves",
+    "resume",
     "sample",
     "save_laplace",
     "save_tree",

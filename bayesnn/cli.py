@@ -1,14 +1,19 @@
-"""The command line: ``bayesnn demo``, ``bayesnn run``, ``bayesnn report``."""
+"""The command line: ``bayesnn demo``, ``bayesnn run``, ``bayesnn resume``, ``bayesnn report``."""
 
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from bayesnn.errors import ArgumentError, BayesnnError
 from bayesnn.version import __version__
+
+if TYPE_CHECKING:
+    from bayesnn.job import JobResult
 
 app = typer.Typer(
     help="Certified optima, linearized posteriors and preconditioned MCMC for neural networks.",
@@ -21,6 +26,7 @@ BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
 
 Output = Annotated[Path | None, typer.Option("--out", help="Folder for results.nc and report.html.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A few seconds' run, to try it out.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Drop an unfinished run in the folder, and begin anew.")]
 
 
 @app.command()
@@ -28,46 +34,51 @@ def run(
     config: Annotated[Path, typer.Argument(help="Run file (TOML), such as workflows/concrete.toml.")],
     out: Output = None,
     quick: Quick = False,
+    fresh: Fresh = False,
 ) -> None:
-    """Fit, certify, linearize, sample and compare, as a run file says."""
+    """Fit, certify, linearize, sample and compare, as a run file says. Goes on where the same run was interrupted."""
     # Heavy imports wait until a command needs them, so that --help answers at once.
     from bayesnn.config import OutputConfig, read_config
     from bayesnn.job import run_job
-    from bayesnn.report import summary_table
 
     settings = read_config(config)
     if out is not None:
         settings = settings.model_copy(update={"output": OutputConfig(directory=str(out))})
     if quick:
         settings = settings.in_short()
-    result = run_job(settings)
-    title = f"{result.laplace.posterior.model!r} on {result.train.name}"
-    console = _console()
-    console.print(
-        summary_table(
-            title,
-            result.optimum,
-            result.laplace,
-            result.tree,
-            result.agreement,
-            result.scores,
-            result.seconds,
-        )
-    )
-    console.print(result.agreement.sentence, highlight=False)
-    if result.interrupted:
-        console.print("interrupted: the results hold the draws made until then", style="bold")
-    console.print(f"results: {result.results_path}\nreport:  {result.report_path}", highlight=False, soft_wrap=True)
-    if result.interrupted:
-        raise typer.Exit(INTERRUPTED)
+    directory = settings.output.directory
+    with _goes_on_with(directory):
+        _show(run_job(settings, fresh=fresh), directory)
 
 
 @app.command()
-def demo(out: Output = None, quick: Quick = False) -> None:
+def demo(out: Output = None, quick: Quick = False, fresh: Fresh = False) -> None:
     """Run the main job on the concrete data: 1030 strength tests, a network of 3 tanh units."""
     from bayesnn.files import shipped
 
-    run(shipped("workflows", "concrete.toml"), out, quick)
+    run(shipped("workflows", "concrete.toml"), out, quick, fresh)
+
+
+@app.command()
+def resume(
+    directory: Annotated[Path, typer.Argument(help="Output folder of a run, or a store of bayesnn.sample.")],
+) -> None:
+    """Go on with an interrupted run, to the results it would have had."""
+    from bayesnn import resumption
+    from bayesnn.job import resume_job
+    from bayesnn.job_folder import JobFolder
+    from bayesnn.sampling.store import is_store
+
+    folder = JobFolder(directory)
+    with _goes_on_with(directory):
+        if folder.is_unfinished:
+            _show(resume_job(directory), directory)
+        elif is_store(directory):
+            _resume_store(directory, folder.results)
+        else:
+            resumption.resume(directory)
+            _console().print("finished already, there is nothing to go on with", highlight=False)
+            _print_paths(folder.results, folder.report)
 
 
 @app.command()
@@ -119,8 +130,66 @@ def main() -> None:
         _complain(error)
         sys.exit(FAILURE)
     except KeyboardInterrupt:
-        _complain("interrupted; nothing was written")
+        _complain("interrupted")
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _goes_on_with(directory: str | Path) -> Generator[None]:
+    """Say, at Ctrl-C, how the run goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _complain(f"interrupted; `bayesnn resume {directory}` goes on from here")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _show(result: "JobResult", directory: str | Path) -> None:
+    """Print what a job found, and where it lies."""
+    from bayesnn.report import summary_table
+
+    title = f"{result.laplace.posterior.model!r} on {result.train.name}"
+    console = _console()
+    console.print(
+        summary_table(
+            title,
+            result.optimum,
+            result.laplace,
+            result.tree,
+            result.agreement,
+            result.scores,
+            result.seconds,
+        )
+    )
+    console.print(result.agreement.sentence, highlight=False)
+    _print_paths(result.results_path, result.report_path)
+    if result.interrupted:
+        _complain(f"interrupted; the results hold the draws made until then, `bayesnn resume {directory}` goes on")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _resume_store(directory: Path, results: Path) -> None:
+    """Go on with a store, and write the tree into it."""
+    from bayesnn.resumption import resume
+    from bayesnn.sampling.call import StoredCall
+    from bayesnn.tree import save_tree, settings_of
+
+    was_finished = StoredCall.of(directory).is_finished
+    tree = resume(directory)
+    save_tree(tree, results)
+    sizes = tree["posterior"].sizes
+    words = "finished already" if was_finished else "finished"
+    if settings_of(tree)["interrupted"]:
+        words = f"interrupted; `bayesnn resume {directory}` goes on"
+    console = _console()
+    console.print(f"{sizes['chain']} chains of {sizes['draw']} draws: {words}", highlight=False, soft_wrap=True)
+    console.print(f"results: {results}", highlight=False, soft_wrap=True)
+    if settings_of(tree)["interrupted"]:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _print_paths(results: Path, report: Path) -> None:
+    _console().print(f"results: {results}\nreport:  {report}", highlight=False, soft_wrap=True)
 
 
 def _console() -> Console:

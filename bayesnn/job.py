@@ -1,5 +1,6 @@
 """The main job: from data to a certified, sampled and compared posterior."""
 
+import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from bayesnn.config import RunConfig
 from bayesnn.datasets import Dataset
 from bayesnn.diagnostics import Agreement, Scores, add_predictions, compare
 from bayesnn.errors import ArgumentError
+from bayesnn.job_folder import JobFolder
 from bayesnn.laplace import Laplace, TunedPosterior, fit_laplace, maximize_evidence
 from bayesnn.models import MLP
 from bayesnn.optimum import Optimum, find_optimum
@@ -71,45 +73,92 @@ class JobResult:
         return bool(settings_of(self.tree)["interrupted"])
 
 
-def run_job(config: RunConfig, *, progress: bool | None = None) -> JobResult:
+def run_job(config: RunConfig, *, fresh: bool = False, progress: bool | None = None) -> JobResult:
     """Run a whole inference and write ``results.nc`` and ``report.html``.
 
     Load, split, standardise with the training rows only, search optima, tune noise and prior by the evidence, certify,
-    linearize, sample, compare, predict the held-out rows, write.
+    linearize, sample, compare, predict the held-out rows, write. Until all is written, the output folder holds what is
+    needed to go on (:mod:`bayesnn.job_folder`): the same call, or :func:`resume_job`, ends with the same results as if
+    the run had never been interrupted.
 
     Parameters
     ----------
     config : RunConfig
         Such as :func:`bayesnn.config.read_config` returns.
+    fresh : bool
+        Whether to drop an unfinished run in the output folder.
     progress : bool, optional
         Whether to show bars; by default where stderr is a terminal.
 
     Returns
     -------
     JobResult
-        Ctrl-C while the chains run ends them early and the rest is done with what they made; before that nothing is
-        written and KeyboardInterrupt is raised.
+        Ctrl-C while the chains draw ends them early, and the rest is done with what they made; before that
+        KeyboardInterrupt is raised. The run can go on in both cases.
 
     Raises
     ------
     ArgumentError
-        If the configuration names data that are not there, or the output folder cannot be used.
+        If the configuration names data that are not there, the output folder cannot be used, or it holds an unfinished
+        run with other settings.
     """
+    folder = JobFolder(config.output.directory)
+    with folder.held():
+        is_new = folder.begin(config, fresh)
+        try:
+            return _finish(config, Path(), folder, progress)
+        except ArgumentError:
+            if is_new and not folder.chains.exists():
+                folder.end()  # settings or data that cannot be used: there is nothing to go on with
+            raise
+
+
+def resume_job(directory: str | os.PathLike[str], *, progress: bool | None = None) -> JobResult:
+    """Go on with a run that was interrupted, to the results it would have had.
+
+    Parameters
+    ----------
+    directory : path-like
+        Its output folder.
+    progress : bool, optional
+        Whether to show bars; by default where stderr is a terminal.
+
+    Returns
+    -------
+    JobResult
+
+    Raises
+    ------
+    ArgumentError
+        If the folder holds no unfinished run, or its data have changed or are gone.
+    """
+    folder = JobFolder(directory)
+    config, base = folder.settings()
+    with folder.held():
+        return _finish(config, base, folder, progress)
+
+
+def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | None) -> JobResult:
+    """Do all that is not yet done."""
     seconds: dict[str, float] = {}
-    directory = _usable(Path(config.output.directory))
     with _timed(seconds, "data"):
-        train, test = _load(config).split(config.data.test_fraction, config.seed)
+        train, test = _load(config, base).split(config.data.test_fraction, config.seed)
         scaling = train.scaling()
         train, test = scaling.apply(train), scaling.apply(test)
     network = MLP(train.x.shape[1], config.model.hidden, 1, config.model.activation, config.model.bias)
     likelihood, prior = Gaussian(config.posterior.sigma_noise), NormalPrior(config.posterior.prior_precision)
     posterior = Posterior(network, train.x, train.y, likelihood, prior)
     with _timed(seconds, "optimum and evidence"):
-        posterior, optimum = _tuned_optimum(posterior, config, progress)
+        found = folder.load_search(posterior, train, test)
+        if found is None:
+            found = _tuned_optimum(posterior, config, progress)
+            folder.save_search(*found, train, test)
+        posterior, optimum = found
     with _timed(seconds, "laplace"):
         laplace = fit_laplace(posterior, optimum, curvature=config.laplace.curvature)
     with _timed(seconds, "sampling"):
-        tree = sample(laplace, seed=config.seed, progress=progress, **config.sampling.model_dump())
+        arguments = config.sampling.model_dump()
+        tree = sample(laplace, seed=config.seed, store=folder.chains, progress=progress, **arguments)
     with _timed(seconds, "comparison"), progress_bar("comparison", 2, progress) as tick:
         scores = add_predictions(tree, laplace, test.x, test.y)
         assert scores is not None  # targets were given
@@ -120,13 +169,17 @@ def run_job(config: RunConfig, *, progress: bool | None = None) -> JobResult:
     name_inputs(tree, train.feature_names)
     add_settings(tree, data=train.name, target=train.target_name, source=train.source, licence=train.licence)
     add_settings(tree, config=config.model_dump(exclude={"output"}))
-    results, report = directory / "results.nc", directory / "report.html"
-    with _timed(seconds, "files"), progress_bar("files", 2, progress) as tick:
-        save_tree(tree, results)
+    with _timed(seconds, "files"), progress_bar("files", 2, progress) as tick, folder.in_need_of_room():
+        save_tree(tree, folder.results)
         tick()
-        write_report(tree, report)
+        write_report(tree, folder.report)
         tick()
-    return JobResult(config, train, test, optimum, laplace, tree, agreement, scores, seconds, results, report)
+    result = JobResult(
+        config, train, test, optimum, laplace, tree, agreement, scores, seconds, folder.results, folder.report
+    )
+    if not result.interrupted:
+        folder.end()
+    return result
 
 
 def _tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | None) -> tuple[Posterior, Optimum]:
@@ -157,20 +210,11 @@ def _finished(optimum: Optimum) -> Optimum:
     return optimum
 
 
-def _load(config: RunConfig) -> Dataset:
+def _load(config: RunConfig, base: Path) -> Dataset:
     if config.data.name is not None:
         return datasets.load(config.data.name)
     assert config.data.path is not None  # parse_config wants one of the two
-    return datasets.load_csv(config.data.path, config.data.target)
-
-
-def _usable(directory: Path) -> Path:
-    """Make the output folder before the work is done, not after."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError("output.directory", f"{directory} ({error.strerror})", "a folder to write in") from None
-    return directory
+    return datasets.load_csv(base / config.data.path, config.data.target)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from bayesnn.errors import ArgumentError
 from bayesnn.progress import Tick, progress_bar
 from bayesnn.sampling.adaptation import DualAveraging
 from bayesnn.sampling.chains import Chains, Recorder
+from bayesnn.sampling.interruption import interruption_held
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves import MoveStats, WalkerMove
 from bayesnn.sampling.pilot import Pilot
@@ -94,7 +95,12 @@ class Run:
         Returns
         -------
         Chains
-            Ctrl-C ends the run early and leaves the draws made until then.
+            Ctrl-C ends the run early, after the step under way, and leaves the draws made until then.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If there are too few draws for that; what was made is in the store, if there is one.
         """
         found = None if store is None else store.restore(self.num_warmup)
         if found is not None:
@@ -107,6 +113,8 @@ class Run:
             try:
                 self._advance(total - self.step, keeper, watch, tick)
             except KeyboardInterrupt:
+                if self.record.count < FEWEST_DRAWS and store is not None and keeper.failure is None:
+                    raise KeyboardInterrupt(store.how_to_go_on) from None
                 if self.record.count < FEWEST_DRAWS:
                     raise
                 interrupted = True
@@ -119,18 +127,25 @@ class Run:
         sampler = EnsembleSampler(
             self.points.shape[0], self.points.shape[1], self.log_density, moves=self.move, vectorize=True
         )
-        for now in sampler.sample(self.state, iterations=n_steps, store=False, skip_initial_state_check=True):
-            stats = _stats(self.move)
-            if self.step < self.num_warmup:
-                self.schedule.after(self.step, now.coords)
-            else:
-                self.record.add(now.coords, now.log_prob, stats)
-            self.state = now
-            self.step += 1
-            keeper.after_step()
-            figures = watch.figures(self.record)
-            tick(acceptance=float(stats.acceptance_rate.mean()), step_size=self.schedule.warm_up.step_size, **figures)
-        keeper.commit()
+        steps = sampler.sample(self.state, iterations=n_steps, store=False, skip_initial_state_check=True)
+        with interruption_held() as interruption:
+            for now in steps:
+                stats = _stats(self.move)
+                if self.step < self.num_warmup:
+                    self.schedule.after(self.step, now.coords)
+                else:
+                    self.record.add(now.coords, now.log_prob, stats)
+                self.state = now
+                self.step += 1
+                if interruption.requested:
+                    break
+                keeper.after_step()
+                figures = watch.figures(self.record)
+                acceptance = float(stats.acceptance_rate.mean())
+                tick(acceptance=acceptance, step_size=self.schedule.warm_up.step_size, **figures)
+            keeper.commit()
+            if interruption.requested:
+                raise KeyboardInterrupt
 
 
 class _Keeper:

@@ -1,11 +1,13 @@
 """MCMC started and preconditioned by a Laplace posterior, driven by ``emcee.EnsembleSampler``."""
 
 import os
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from bayesnn.arrays import ArrayLike, FloatArray
@@ -16,12 +18,15 @@ from bayesnn.optimum import find_optimum
 from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
+from bayesnn.sampling.call import keep_call
+from bayesnn.sampling.gradient_check import check_gradients
 from bayesnn.sampling.identity import identity_of
 from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
 from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, MarginalHMC, RandomWalk, WalkerMove
 from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
+from bayesnn.sampling.standstill import standstill
 from bayesnn.sampling.starts import start_points
 from bayesnn.sampling.store import ChainStore
 from bayesnn.sampling.watch import Watch
@@ -82,9 +87,9 @@ def sample(
         Mean number of leapfrog steps of the trajectories of ``"hmc"``; without it the pilot chooses.
     store : path-like, optional
         A folder for the draws, written every few seconds in files that are whole or not there. Where it holds an
-        unfinished run with the same arguments, that run goes on, to the same bits as if it had never ended; a finished
-        one is read, and made longer if `num_samples` is now larger. The draws are in ``draws.zarr``
-        (``xr.open_zarr(..., consolidated=False)``).
+        unfinished run with the same arguments, that run goes on, to the same bits as if it had never ended; so does
+        :func:`bayesnn.resume`. A finished one is read, and made longer if `num_samples` is now larger. The draws are in
+        ``draws.zarr`` (``xr.open_zarr(..., consolidated=False)``).
     progress : bool, optional
         Whether to show a bar, with acceptance, step size, the worst bulk ESS so far and the time left; by default where
         stderr is a terminal.
@@ -100,14 +105,15 @@ def sample(
     Raises
     ------
     ArgumentError
-        If an argument is out of range, the log density is not finite at a start, or the store belongs to another run
-        or cannot be written.
+        If an argument is out of range, the log density is not finite at a start, values or gradients of a move of your
+        own are not those of the density, or the store belongs to another run or cannot be written.
 
     Warns
     -----
     RuntimeWarning
         If a store is damaged, and how many steps are made again; or if it cannot be written any more, the disk being
-        full: the run then goes on in memory, and the settings say ``"store_failure"``.
+        full: the run then goes on in memory, and the settings say ``"store_failure"``. If no proposal was accepted in
+        any chain; the settings say so, too, and of fewer chains, in ``"status"``.
 
     Examples
     --------
@@ -136,6 +142,8 @@ def sample(
     if isinstance(target.posterior, LogDensity):
         target.posterior.check_gradient(points[0])
     density = _density(target.posterior)
+    if isinstance(move, WalkerMove):
+        check_gradients(move, density.log_density, points, np.sqrt(target.posterior_variance), seed)
     proposal = _proposal(target, density.value_and_gradient, move, metric, num_integration_steps or FIRST_LENGTH)
     wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps)
     functions = Monitor.of(target.posterior).values
@@ -154,7 +162,9 @@ def sample(
             "kernel": density.kernel,
         }
         identity = identity_of(target, density.log_density(points), points, proposal, arguments)
+        given = {"num_samples": num_samples, "move": move, "start": start if isinstance(start, str) else points}
         with closing(ChainStore(store, identity, run.record, KNOWN)) as opened:
+            keep_call(opened.root, target, arguments | given)
             chains = run.go(opened, watch, progress)
     settings: dict[str, Any] = {
         "seed": seed,
@@ -172,6 +182,11 @@ def sample(
         settings["num_integration_steps"] = proposal.num_integration_steps
     if chains.store_failure is not None:
         settings["store_failure"] = chains.store_failure
+    n_stuck, words = standstill(chains)
+    if n_stuck:
+        settings["status"] = words
+    if n_stuck == num_chains:
+        warnings.warn(words, RuntimeWarning, stacklevel=3)  # of the caller, past the decorator
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
     tree = chains_tree(target, chains, settings, seed)

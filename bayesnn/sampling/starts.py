@@ -54,13 +54,14 @@ def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed
         if points.shape != shape:
             raise ArgumentError("start", f"shape {points.shape}", f"shape {shape}")
     with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(laplace.posterior.log_density(points))
+        values = laplace.posterior.log_density(points)
+    finite = np.isfinite(values)
     if not finite.all():
         bad = np.flatnonzero(~finite)
         raise ArgumentError(
             "start",
-            f"log density not finite at {len(bad)} of {num_chains} starts, first chain {bad[0]}",
-            "points where it is finite: standardise the data or give an array",
+            f"log density not finite at {len(bad)} of {num_chains} starts, first chain {bad[0]}: {values[bad[0]]:g}",
+            "points where it is finite: standardise the data, take a narrower start, or give an array of good points",
         )
     return points
 

@@ -3,6 +3,7 @@
 A store is a folder::
 
     run.json          which run it belongs to
+    call.json, *.npz  what rebuilds the call that made it, see bayesnn.sampling.call
     draws.zarr        a zarr group (format 3) with an array for each field of the draws, in blocks of whole draws
     states/N.npz      all that decides the steps after step N
     lock              held by the process that writes
@@ -60,18 +61,18 @@ class ChainStore:
     def __init__(
         self, directory: str | os.PathLike[str], identity: dict[str, Any], record: Recorder, known: Mapping[str, type]
     ) -> None:
-        self._root, self._record, self._known = Path(directory), record, known
-        self._states = self._root / STATES
+        self.root, self._record, self._known = Path(directory), record, known
+        self._states = self.root / STATES
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            self._lock = Lock(self._root / LOCK)
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._lock = Lock(self.root / LOCK)
             with self._lock.released_on_error():
                 self._check_owner(identity)
                 self._arrays = self._opened()
         except BlockingIOError:
-            raise ArgumentError("store", f"{self._root}, in use by another process", "one run at a time") from None
+            raise ArgumentError("store", f"{self.root}, in use by another process", "one run at a time") from None
         except OSError as error:
-            got = f"{self._root} ({error.strerror or error})"
+            got = f"{self.root} ({error.strerror or error})"
             raise ArgumentError("store", got, "a folder to write in, and room on the disk") from None
         # The first draw that is in no complete block on disk.
         self._next = 0
@@ -79,6 +80,11 @@ class ChainStore:
     def close(self) -> None:
         """Let other processes use the store."""
         self._lock.release()
+
+    @property
+    def how_to_go_on(self) -> str:
+        """Say how an interrupted run goes on."""
+        return f"what was made is in {self.root}: bayesnn.resume({str(self.root)!r}), or the same call, goes on"
 
     def restore(self, num_warmup: int) -> tuple[int, Snapshot] | None:
         """Fill the recorder with the sound draws, up to its size, and return the newest state these reach.
@@ -133,22 +139,22 @@ class ChainStore:
 
     def _check_owner(self, identity: dict[str, Any]) -> None:
         """Make the store this run's if it is nobody's; raise ArgumentError if it is another's."""
-        run = self._root / RUN
+        run = self.root / RUN
         if not run.exists():
-            strangers = sorted(path.name for path in self._root.iterdir() if path.name not in (LOCK, DRAWS, STATES))
+            strangers = sorted(path.name for path in self.root.iterdir() if path.name not in (LOCK, DRAWS, STATES))
             if any(not name.endswith(".partial") for name in strangers):
-                raise ArgumentError("store", f"{self._root}, which holds {strangers[0]}", WANTS)
+                raise ArgumentError("store", f"{self.root}, which holds {strangers[0]}", WANTS)
             with written_whole(run) as partial:
                 partial.write_text(json.dumps({"format": FORMAT, **identity}, indent=1))
             return
         try:
             owner: dict[str, Any] = dict(json.loads(run.read_text()))
         except (ValueError, TypeError):
-            raise ArgumentError("store", f"{self._root}, whose {RUN} is damaged", WANTS) from None
+            raise ArgumentError("store", f"{self.root}, whose {RUN} is damaged", WANTS) from None
         present = json.loads(json.dumps({"format": FORMAT, **identity}))
         for name in present:
             if owner.get(name) != present[name]:
-                got = f"{self._root}, which belongs to a run with {name} {owner.get(name)}, not {present[name]}"
+                got = f"{self.root}, which belongs to a run with {name} {owner.get(name)}, not {present[name]}"
                 raise ArgumentError("store", got, WANTS)
 
     def _opened(self) -> dict[str, Any]:
@@ -156,11 +162,11 @@ class ChainStore:
         import zarr  # a second to import, and only a run with a store needs it
         from zarr.codecs import Crc32cCodec
 
-        for stray in [*self._root.rglob("*.partial"), *self._root.rglob(".*.partial")]:
+        for stray in [*self.root.rglob("*.partial"), *self.root.rglob(".*.partial")]:
             stray.unlink(missing_ok=True)
         arrays: dict[str, Any] = {}
         for name, values in self._record.arrays.items():
-            place = self._root / DRAWS / name
+            place = self.root / DRAWS / name
             try:
                 array = cast("Any", zarr.open_array(store=str(place), mode="r+"))
             except Exception:  # not there yet, or damaged in any way: without it no draw is sound
@@ -181,9 +187,9 @@ class ChainStore:
             if array.shape[1] < values.shape[1]:
                 array.resize(values.shape)
             arrays[name] = array
-        group = self._root / DRAWS / "zarr.json"
+        group = self.root / DRAWS / "zarr.json"
         if not group.exists():
-            zarr.open_group(str(self._root / DRAWS), mode="a")
+            zarr.open_group(str(self.root / DRAWS), mode="a")
         return arrays
 
     @property
@@ -195,7 +201,7 @@ class ChainStore:
     def _block_path(self, name: str, number: int) -> Path:
         axes = self._arrays[name].ndim
         key = self._arrays[name].metadata.encode_chunk_key((0, number, *([0] * (axes - 2))))
-        return self._root / DRAWS / name / key
+        return self.root / DRAWS / name / key
 
     def _sound_draws(self) -> int:
         """Return how many draws from the first on can be read, in every array; remove blocks that cannot."""
@@ -252,4 +258,9 @@ class ChainStore:
                 self._path_of(step).unlink(missing_ok=True)
 
     def _warn(self, what: str) -> None:
-        warnings.warn(f"store {self._root}: {what}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"store {self.root}: {what}", RuntimeWarning, stacklevel=2)
+
+
+def is_store(directory: str | os.PathLike[str]) -> bool:
+    """Whether a folder is a store of :func:`bayesnn.sample`."""
+    return all((Path(directory) / name).exists() for name in (RUN, DRAWS))

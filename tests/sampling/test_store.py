@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -285,6 +286,37 @@ def test_ctrl_c_leaves_a_store_that_goes_on(teacher_laplace, whole, tmp_path):
     assert part["posterior"].sizes["draw"] == 21
     assert settings_of(part)["interrupted"] is True
     assert sample(teacher_laplace, **SHORT, store=tmp_path).identical(whole)
+
+
+def press_ctrl_c_at(step, monkeypatch, times=1):
+    after = Schedule.after
+
+    def pressed(self, now, weights):
+        if now == step:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+        after(self, now, weights)
+
+    monkeypatch.setattr(Schedule, "after", pressed)
+
+
+def test_ctrl_c_in_warm_up_keeps_every_step(teacher_laplace, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "COMMIT_EVERY", 1e9)
+    with monkeypatch.context() as patch:
+        press_ctrl_c_at(33, patch)
+        with pytest.raises(KeyboardInterrupt, match="goes on from there"):
+            sample(teacher_laplace, **SHORT, store=tmp_path)
+    assert [path.name for path in (tmp_path / "states").iterdir()] == ["0000000034.npz"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert sample(teacher_laplace, **SHORT, store=tmp_path).identical(whole)
+
+
+def test_a_second_ctrl_c_does_not_wait(teacher_laplace, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "COMMIT_EVERY", 1e9)
+    press_ctrl_c_at(33, monkeypatch, times=2)
+    with pytest.raises(KeyboardInterrupt):
+        sample(teacher_laplace, **SHORT, store=tmp_path)
+    assert not (tmp_path / "states").exists()
 
 
 def test_on_a_full_disk_the_run_goes_on_in_memory(teacher_laplace, whole, tmp_path, monkeypatch):
