@@ -74,6 +74,11 @@ class LaplaceMixture:
         return np.asarray(self.weights, dtype=np.float64)
 
     @property
+    def best(self) -> Laplace:
+        """The Gaussian of the highest evidence, whatever the weights."""
+        return max(self.laplaces, key=lambda laplace: laplace.log_marginal_likelihood)
+
+    @property
     def log_marginal_likelihood(self) -> float:
         """Log of the summed evidences of the modes, nats; each counted once, however many symmetric images it has."""
         return float(logsumexp([laplace.log_marginal_likelihood for laplace in self.laplaces]))
@@ -140,13 +145,13 @@ def _checked(laplaces: object) -> tuple[Laplace, ...]:
     for laplace in given:
         other = laplace.posterior
         same_kind = repr(other.model) == repr(first.model) and other.n_weights == first.n_weights
-        if not (same_kind and _same_rows(first.x, other.x) and _same_rows(first.y, other.y)):
+        if not (same_kind and same_rows(first.x, other.x) and same_rows(first.y, other.y)):
             wants = "posteriors of one network and one data set"
             raise ArgumentError("laplaces", f"{first!r} and {other!r}", wants)
     return tuple(given)
 
 
-def _same_rows(left: FloatArray, right: FloatArray) -> bool:
+def same_rows(left: FloatArray, right: FloatArray) -> bool:
     """Whether two data sets are one; those that stay outside memory are compared by identity and shape alone."""
     if left is right:
         return True
