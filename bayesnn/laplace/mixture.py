@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import describe, finite_array, integer_at_least, one_of
+from bayesnn.checks import describe, integer_at_least, one_of, probabilities
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace.laplace import Laplace
 from bayesnn.laplace.predictive import Prediction
@@ -58,12 +58,7 @@ class LaplaceMixture:
             else:
                 weights = softmax(np.array([laplace.log_marginal_likelihood for laplace in laplaces]))
         else:
-            wants = f"{len(laplaces)} numbers, none negative, not all 0"
-            weights = finite_array("weights", self.weights, (1,), wants)
-            if weights.shape != (len(laplaces),) or np.any(weights < 0) or not np.any(weights > 0):
-                raise ArgumentError("weights", describe(self.weights), wants)
-            weights = weights / weights.max()  # whose sum does not overflow
-            weights = weights / weights.sum()
+            weights = probabilities("weights", self.weights, len(laplaces))
         weights.flags.writeable = False
         object.__setattr__(self, "laplaces", laplaces)
         object.__setattr__(self, "weights", weights)

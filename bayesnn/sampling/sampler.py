@@ -1,7 +1,7 @@
 """MCMC started and preconditioned by a Laplace posterior, driven by ``emcee.EnsembleSampler``."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,6 @@ import xarray as xr
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import integer_at_least, one_of
 from bayesnn.errors import ArgumentError
-from bayesnn.laplace import Laplace, LaplaceMixture
 from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
@@ -23,7 +22,7 @@ from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.starts import start_points
 from bayesnn.sampling.store import ChainStore
-from bayesnn.sampling.target import Target
+from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.sampling.watch import Watch
 from bayesnn.threads import on_one_blas_thread
 
@@ -38,7 +37,7 @@ FIRST_LENGTH = 8
 
 @on_one_blas_thread
 def sample(
-    target: Laplace | Sequence[Laplace] | LaplaceMixture | LogDensity,
+    target: Gaussians | LogDensity,
     *,
     num_chains: int = 16,
     num_warmup: int = 200,

@@ -1,6 +1,6 @@
 """What is sampled: one posterior density, known by the Gaussians at one or several of its optima."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -23,6 +23,8 @@ from bayesnn.posterior import LogDensity, Posterior
 N_SEARCHES = 4
 # R-hat within a mode compares chains.
 CHAINS_PER_MODE = 2
+type Gaussians = Laplace | Sequence[Laplace] | LaplaceMixture
+
 WANTS = "a Laplace, such as fit_laplace returns, or a LogDensity, or Laplaces of several optima"
 
 
