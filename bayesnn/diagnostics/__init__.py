@@ -7,10 +7,11 @@ from bayesnn.diagnostics.held_out import PREDICTIVES, Scores, add_predictions
 from bayesnn.diagnostics.importance import ImportanceEvidence, importance_evidence, independence_acceptance
 from bayesnn.diagnostics.leave_one_out import LeaveOneOut
 from bayesnn.diagnostics.mode_predictions import MixturePrediction, predict_over_modes
-from bayesnn.diagnostics.mode_weights import ModeWeights, mode_weights
+from bayesnn.diagnostics.mode_weights import MODE_WEIGHTINGS, ModeWeights, mode_weights
 from bayesnn.diagnostics.verdict import Finding, Verdict, judge
 
 __all__ = [
+    "MODE_WEIGHTINGS",
     "PREDICTIVES",
     "Agreement",
     "Convergence",

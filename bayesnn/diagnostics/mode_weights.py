@@ -13,7 +13,7 @@ from bayesnn.diagnostics.stacking import stack
 from bayesnn.errors import ArgumentError
 from bayesnn.tree import group_of, values_of
 
-METHODS = ("stacking", "evidence", "equal")
+MODE_WEIGHTINGS = ("stacking", "evidence", "equal")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,8 @@ def mode_weights(tree: xr.DataTree, method: str = "stacking", *, extend_tree: bo
         :class:`bayesnn.LaplaceMixture`; ``"equal"`` weighs all alike.
     extend_tree : bool
         Whether to keep the weights in group ``modes``, as ``stacking_weights`` and so on, for
-        :func:`bayesnn.write_report`; for stacking `elpd`, `elpd_error` (mode,) and `pareto_k` (mode, obs), too.
+        :func:`bayesnn.write_report`; for stacking also `elpd`, `elpd_error`, `pareto_k_limit` (mode,) and `pareto_k`
+        (mode, obs).
 
     Returns
     -------
@@ -90,7 +91,7 @@ def mode_weights(tree: xr.DataTree, method: str = "stacking", *, extend_tree: bo
     >>> round(float(stacked.weights.sum()), 12), stacked.leave_one_out.pareto_k.shape
     (1.0, (2, 30))
     """
-    one_of("method", method, METHODS)
+    one_of("method", method, MODE_WEIGHTINGS)
     modes = mode_of_chains(tree)
     n_modes = int(modes.max()) + 1
     if method == "stacking":
@@ -134,5 +135,6 @@ def _variables(found: ModeWeights) -> dict[str, tuple[tuple[str, ...], FloatArra
             "elpd": (("mode",), by_row.elpd),
             "elpd_error": (("mode",), by_row.elpd_error),
             "pareto_k": (("mode", "obs"), by_row.pareto_k),
+            "pareto_k_limit": (("mode",), by_row.pareto_k_limit),
         }
     return named
