@@ -78,13 +78,13 @@ def _exchanged(weights: FloatArray, density: FloatArray) -> FloatArray:
     slopes = (density / mixed).mean(axis=1)
     best = int(np.argmax(slopes))
     worst = int(np.argmin(np.where(weights > 0.0, slopes, np.inf)))
-    if slopes[best] <= slopes[worst]:
-        return weights
     difference, most = density[best] - density[worst], float(weights[worst])
 
     def slope(moved: float) -> float:
         return float((difference / np.maximum(mixed + moved * difference, 0.0)).sum())
 
+    if slope(0.0) <= 0.0:
+        return weights
     with np.errstate(divide="ignore"):  # without the worst one a target may have no density at all: slope -inf
         moved = most if slope(most) >= 0.0 else float(bisect(slope, 0.0, most, xtol=1e-16))
     weights = weights.copy()

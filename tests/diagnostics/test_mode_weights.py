@@ -200,9 +200,13 @@ class TestLeaveOneOut:
             assert found.elpd[mode] == pytest.approx(theirs.elpd)
             assert found.pareto_k_limit[mode] == theirs.good_k
 
-    def test_of_a_linear_model_they_are_exact_within_their_error(self, linear_data, linear_precision, linear_laplace):
+    @pytest.mark.parametrize(("move", "num_samples"), [("hmc", 500), ("random_walk", 2000)])
+    def test_of_a_linear_model_they_are_exact_within_their_error(
+        self, move, num_samples, linear_data, linear_precision, linear_laplace
+    ):
         x, y = linear_data
-        drawn = sample(linear_laplace, num_chains=16, num_warmup=100, num_samples=500, seed=0)
+        how = {"num_chains": 16, "num_warmup": 100, "metric": "laplace", "seed": 0}
+        drawn = sample(linear_laplace, **how, move=move, num_samples=num_samples)
         found = leave_one_out(drawn, np.zeros(16, dtype=int))
         design = oracles.design(x)
         wanted = np.empty(30)

@@ -85,3 +85,16 @@ def test_densities_that_underflow_are_no_obstacle():
     assert found.weights == pytest.approx([0.5, 0.5, 0.0], abs=1e-9)
     # no density but under the first, and no better anywhere else
     assert stack(np.array([[-2000.0, 0.0], [-3000.0, -1.0]])).weights.tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("seed", [57, *range(6)])
+def test_components_hardly_heard_of_leave_no_rounding_behind(seed):
+    # each row has one component that gives it any density to speak of: the shares are those of the rows
+    rng = np.random.default_rng(seed)
+    m, n = rng.integers(3, 8), rng.integers(5, 40)
+    log_density = -rng.uniform(36, 40, size=(m, n))
+    own = rng.integers(0, m, n)
+    log_density[own, np.arange(n)] = 0.0
+    found = stack(log_density)
+    assert found.gap <= GAP
+    assert found.weights == pytest.approx(np.bincount(own, minlength=m) / n, abs=1e-6)
