@@ -1,7 +1,18 @@
 """Bayesian neural networks from the linearization up: certified optima, Laplace posteriors, preconditioned MCMC."""
 
 from bayesnn import datasets
-from bayesnn.diagnostics import Agreement, Scores, Verdict, add_predictions, compare
+from bayesnn.diagnostics import (
+    Agreement,
+    LeaveOneOut,
+    MixturePrediction,
+    ModeWeights,
+    Scores,
+    Verdict,
+    add_predictions,
+    compare,
+    mode_weights,
+    predict_over_modes,
+)
 from bayesnn.errors import ArgumentError, BayesnnError
 from bayesnn.laplace import (
     Laplace,
@@ -56,8 +67,11 @@ __all__ = [
     "HeteroscedasticGaussian",
     "Laplace",
     "LaplaceMixture",
+    "LeaveOneOut",
     "LinearizedPath",
     "LogDensity",
+    "MixturePrediction",
+    "ModeWeights",
     "Model",
     "NormalPrior",
     "Optimum",
@@ -81,7 +95,9 @@ __all__ = [
     "load_laplace",
     "load_tree",
     "maximize_evidence",
+    "mode_weights",
     "moves",
+    "predict_over_modes",
     "resume",
     "sample",
     "save_laplace",

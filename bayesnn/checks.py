@@ -88,3 +88,13 @@ def normal_pair(argument: str, value: object, of: str) -> tuple[float, float]:
     if pair.shape != (2,) or not pair[1] > 0:
         raise ArgumentError(argument, describe(value), wants)
     return float(pair[0]), float(pair[1])
+
+
+def probabilities(argument: str, value: ArrayLike, size: int) -> FloatArray:
+    """Return `size` numbers, none negative and not all 0, over their sum; or raise ArgumentError."""
+    wants = f"{size} numbers, none negative, not all 0"
+    weights = finite_array(argument, value, (1,), wants)
+    if weights.shape != (size,) or np.any(weights < 0) or not np.any(weights > 0):
+        raise ArgumentError(argument, describe(value), wants)
+    weights = weights / weights.max()  # whose sum does not overflow
+    return weights / weights.sum()

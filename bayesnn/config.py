@@ -58,7 +58,7 @@ class LaplaceConfig(_Section):
 
 
 class SamplingConfig(_Section):
-    """``[sampling]``: arguments of :func:`bayesnn.sample`."""
+    """``[sampling]``: arguments of :func:`bayesnn.sample`, and in how many of the optima found chains start."""
 
     num_chains: Annotated[int, Field(ge=2)] = 16
     num_warmup: Annotated[int, Field(ge=0)] = 200
@@ -67,6 +67,7 @@ class SamplingConfig(_Section):
     metric: Literal["auto", "averaged", "laplace", "diagonal", "unit"] = "auto"
     start: Literal["laplace", "laplace_t", "prior"] = "laplace"
     num_integration_steps: Count | None = None
+    n_modes: Count = 1
 
 
 class OutputConfig(_Section):
@@ -149,6 +150,10 @@ def parse_config(tables: dict[str, Any]) -> RunConfig:
         raise _argument_error(error) from None
     if (config.data.name is None) == (config.data.path is None):
         raise ArgumentError("data", "both name and path" if config.data.name else "neither name nor path", "one")
+    sampling = config.sampling
+    if sampling.num_chains < 2 * sampling.n_modes:
+        got = f"{sampling.num_chains} for n_modes = {sampling.n_modes}"
+        raise ArgumentError("sampling.num_chains", got, "at least 2 for each mode")
     return config
 
 

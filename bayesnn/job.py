@@ -13,10 +13,10 @@ import xarray as xr
 from bayesnn import datasets
 from bayesnn.config import RunConfig
 from bayesnn.datasets import Dataset
-from bayesnn.diagnostics import Agreement, Scores, add_predictions, compare
+from bayesnn.diagnostics import MODE_WEIGHTINGS, Agreement, Scores, add_predictions, compare, mode_weights
 from bayesnn.errors import ArgumentError
 from bayesnn.job_folder import JobFolder
-from bayesnn.laplace import Laplace, TunedPosterior, fit_laplace, maximize_evidence
+from bayesnn.laplace import Laplace, LaplaceMixture, TunedPosterior, fit_laplace, maximize_evidence
 from bayesnn.models import MLP
 from bayesnn.optimum import Optimum, find_optimum
 from bayesnn.posterior import Gaussian, NormalPrior, Posterior
@@ -42,7 +42,7 @@ class JobResult:
     optimum : Optimum
         The best, with the others.
     laplace : Laplace
-        The Gaussian there.
+        The Gaussian there; where chains start in several optima, that of the highest evidence.
     tree : xarray.DataTree
         Everything else.
     agreement : Agreement
@@ -155,12 +155,13 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
             folder.save_search(*found, train, test)
         posterior, optimum = found
     with _timed(seconds, "laplace"):
-        laplace = fit_laplace(posterior, optimum, curvature=config.laplace.curvature)
+        modes = _modes(posterior, optimum, config)
+        laplace = modes.best
     with _timed(seconds, "sampling"):
-        arguments = config.sampling.model_dump()
-        tree = sample(laplace, seed=config.seed, store=folder.chains, progress=progress, **arguments)
+        arguments = config.sampling.model_dump(exclude={"n_modes"})
+        tree = sample(modes, seed=config.seed, store=folder.chains, progress=progress, **arguments)
     with _timed(seconds, "comparison"), progress_bar("comparison", 2, progress) as tick:
-        scores = add_predictions(tree, laplace, test.x, test.y)
+        scores = add_predictions(tree, laplace, test.x, test.y, [mode_weights(tree, m) for m in _weightings(tree)])
         assert scores is not None  # targets were given
         tick()
         agreement = compare(laplace, tree)
@@ -201,6 +202,20 @@ def _tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | Non
         if optimum.log_density <= followed.log_density + 1e-6:
             break
     return posterior, optimum
+
+
+def _modes(posterior: Posterior, optimum: Optimum, config: RunConfig) -> LaplaceMixture:
+    """Return the Gaussians at the best optima, as many as are asked for; of all but the first, certified ones."""
+    certified = [other for other in optimum.others if other.certificate.is_optimum]
+    chosen = [optimum, *certified[: config.sampling.n_modes - 1]]
+    return LaplaceMixture([fit_laplace(posterior, each, curvature=config.laplace.curvature) for each in chosen])
+
+
+def _weightings(tree: xr.DataTree) -> list[str]:
+    """Name the weightings of several modes that the tree allows."""
+    if "modes" not in tree.children:
+        return []
+    return [name for name in MODE_WEIGHTINGS if name != "stacking" or "log_likelihood" in tree.children]
 
 
 def _finished(optimum: Optimum) -> Optimum:

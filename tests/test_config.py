@@ -32,6 +32,13 @@ def test_integers_serve_as_numbers():
         ({**DATA, "sampling": {"num_chains": "many"}}, "sampling.num_chains", "'many'", "integer"),
         ({**DATA, "sampling": {"num_chains": 1}}, "sampling.num_chains", "1", "greater than or equal to 2"),
         ({**DATA, "sampling": {"num_chains": 2.0}}, "sampling.num_chains", "2.0", "integer"),
+        ({**DATA, "sampling": {"n_modes": 0}}, "sampling.n_modes", "0", "greater than or equal to 1"),
+        (
+            {**DATA, "sampling": {"n_modes": 3, "num_chains": 5}},
+            "sampling.num_chains",
+            "5 for n_modes = 3",
+            "2 for each",
+        ),
         ({**DATA, "model": {"hidden": 3}}, "model.hidden", "3", "list"),
         ({**DATA, "model": {"hidden": [3, -1]}}, "model.hidden.1", "-1", "greater than or equal to 1"),
         ({**DATA, "model": {"activation": "gelu"}}, "model.activation", "'gelu'", "'tanh'"),

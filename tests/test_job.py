@@ -15,6 +15,7 @@ from bayesnn.diagnostics import Verdict
 from bayesnn.files import shipped
 from bayesnn.job import run_job
 from bayesnn.optimum.climb import Climb
+from bayesnn.report import summary_table
 from bayesnn.tree import load_tree, settings_of
 
 GROUPS = {"posterior", "sample_stats", "log_likelihood", "observed_data", "laplace", "laplace_posterior", "agreement"}
@@ -174,6 +175,55 @@ def test_a_users_own_csv_runs_through(tmp_path):
     result = run_job(config.in_short(), progress=False)
     assert result.report_path.is_file()
     assert settings_of(result.tree)["target"] == "c"
+
+
+def several_modes(folder, **sections):
+    sampling = {"num_chains": 6, "num_warmup": 20, "num_samples": 20, "metric": "diagonal", "num_integration_steps": 16}
+    config = {"data": {"name": "yacht"}, "optimum": {"n_starts": 4}, **sections}
+    config = parse_config(config | {"sampling": sampling | sections["sampling"]})
+    return run_job(config.model_copy(update={"output": OutputConfig(directory=str(folder))}), progress=False)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    return several_modes(tmp_path_factory.mktemp("several"), sampling={"n_modes": 2, "num_chains": 5})
+
+
+class TestSeveralModes:
+    def test_chains_start_in_the_best_of_the_optima_found(self, several):
+        modes, found = several.tree["modes"], several.tree["optimizer_result"]
+        certified = found["weights"].values[found["is_optimum"].values == 1]
+        assert np.array_equal(modes["mean"], certified[:2])
+        assert several.tree["posterior"]["mode"].values.tolist() == [0, 0, 0, 1, 1]
+        best = int(np.argmax(modes["log_marginal_likelihood"].values))
+        assert np.array_equal(several.laplace.mean, modes["mean"][best])
+
+    def test_they_are_weighed_and_scored_and_the_words_say_so(self, several):
+        modes = several.tree["modes"]
+        assert several.scores.predictives[3:] == ("sampled, stacking", "sampled, evidence", "sampled, equal")
+        stacking = " ".join(f"{w:.2f}" for w in modes["stacking_weights"].values)
+        table = summary_table(
+            "", several.optimum, several.laplace, several.tree, several.agreement, several.scores, several.seconds
+        )
+        what, figure, note = (list(column.cells) for column in table.columns)
+        assert figure[what.index("modes")] == "2"
+        assert note[what.index("modes")].startswith(f"chains 3, 2; stacking {stacking}; evidence ")
+        assert "held-out, sampled, stacking" in what
+        page = several.report_path.read_text()
+        assert "Modes the chains began in" in page
+        for expected in (*several.scores.predictives, "weight, stacking", "rows of large Pareto k"):
+            assert expected in page
+        assert f"{float(modes['elpd'][0]):.4g}" in page
+
+    def test_where_there_are_fewer_optima_there_are_fewer_modes(self, tmp_path):
+        result = several_modes(tmp_path, model={"hidden": []}, sampling={"n_modes": 3})
+        assert "modes" not in result.tree.children
+        assert len(result.scores.lpd) == 3
+
+    def test_data_too_large_for_stacking_are_weighed_without_it(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("bayesnn.sampling.assemble.LARGEST_LOG_LIKELIHOOD", 100)
+        result = several_modes(tmp_path, sampling={"n_modes": 2})
+        assert result.scores.predictives[3:] == ("sampled, evidence", "sampled, equal")
 
 
 class TestInterrupted:

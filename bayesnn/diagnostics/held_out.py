@@ -1,5 +1,6 @@
 """Predictions at inputs the fit did not see, by the optimum alone, the Gaussian, and the draws."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,11 @@ import xarray as xr
 from scipy.special import logsumexp
 
 from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.diagnostics.mode_predictions import MixturePrediction, predict_over_modes
+from bayesnn.diagnostics.mode_weights import ModeWeights
 from bayesnn.laplace import Laplace
 from bayesnn.posterior import Categorical
+from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
 from bayesnn.tree import group_of, input_variable, settings_of, target_dim, weight_matrix
@@ -22,34 +26,47 @@ class Scores:
 
     Parameters
     ----------
-    rmse : ndarray (3,)
-        Root mean squared error of the predictive means, in the order of ``PREDICTIVES``.
-    lpd : ndarray (3,)
+    rmse : ndarray (p,)
+        Root mean squared error of the predictive means, in the order of `predictives`.
+    lpd : ndarray (p,)
         Mean log predictive density of a target, nats.
+    predictives : tuple of str
+        What was scored: ``PREDICTIVES``, and ``"sampled, stacking"`` and so on for each weighting of several modes.
     """
 
     rmse: FloatArray
     lpd: FloatArray
+    predictives: tuple[str, ...] = PREDICTIVES
 
 
 @on_one_blas_thread
-def add_predictions(tree: xr.DataTree, laplace: Laplace, x: ArrayLike, y: ArrayLike | None = None) -> Scores | None:
+def add_predictions(
+    tree: xr.DataTree,
+    laplace: Gaussians,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    weights: Sequence[ModeWeights] = (),
+) -> Scores | None:
     """Add predictions at new inputs to a tree, by draws and by the Gaussian, and score them.
 
     Groups added: ``predictions`` (`f`, the network's outputs, and `y`, with noise, for every draw),
     ``laplace_predictions`` (mean and sd of the linearized outputs), ``predictions_constant_data`` (`x`, and `y` if
-    given) and, with `y`, ``scores``.
+    given) and, with `y`, ``scores``. With `weights`, ``mode_predictions``: mean and sd of new targets, noise in them,
+    by the mixture of the modes under each weighting, and `log_density` where there is `y`.
 
     Parameters
     ----------
     tree : xarray.DataTree
         From :func:`bayesnn.sample`; extended in place.
-    laplace : Laplace
-        What it was sampled from.
+    laplace : Laplace, sequence of Laplace or LaplaceMixture
+        What it was sampled from; of several, the Gaussian is that of the highest evidence, and ``"sampled"`` all chains
+        alike.
     x : array_like (n, d)
         New inputs.
     y : array_like (n,) or (n, out), optional
         Their targets.
+    weights : sequence of ModeWeights
+        Weightings of the modes, such as :func:`bayesnn.mode_weights` returns, each to be predicted with and scored.
 
     Returns
     -------
@@ -61,13 +78,14 @@ def add_predictions(tree: xr.DataTree, laplace: Laplace, x: ArrayLike, y: ArrayL
     ArgumentError
         If shapes do not fit the model.
     """
+    laplace = Target.of(laplace).best
     posterior = laplace.posterior
     model, likelihood = posterior.model, posterior.likelihood
     inputs = model.check_inputs(x)
     targets = None if y is None else likelihood.check_targets(y, len(inputs), model.n_outputs)
     draws = group_of(tree, "posterior")
-    weights = weight_matrix(draws, model.weight_blocks)
-    outputs = model.predict(weights, inputs)
+    coordinates = weight_matrix(draws, model.weight_blocks)
+    outputs = model.predict(coordinates, inputs)
     linearized = laplace.predict(inputs)
     rng = generator(int(settings_of(tree)["seed"]), "predictions")
     each_draw = ("chain", "draw", "obs", "output")
@@ -77,40 +95,62 @@ def add_predictions(tree: xr.DataTree, laplace: Laplace, x: ArrayLike, y: ArrayL
     sampled = {name: draws[name] for name in ("chain", "draw")}
     groups = {
         "predictions": xr.Dataset(
-            {"f": (each_draw, posterior.outputs(weights, inputs)), "y": (each_target, simulated)}, coords=sampled
+            {"f": (each_draw, posterior.outputs(coordinates, inputs)), "y": (each_target, simulated)}, coords=sampled
         ),
         "laplace_predictions": xr.Dataset(
             {"mean": (("obs", "output"), linearized.mean), "sd": (("obs", "output"), linearized.sd)}
         ),
         "predictions_constant_data": xr.Dataset({"x": input_variable(inputs)}),
     }
+    mixtures = {each.method: predict_over_modes(tree, laplace, inputs, each, targets) for each in weights}
+    if mixtures:
+        groups["mode_predictions"] = _mixtures_dataset(mixtures, target)
     scores = None
     if targets is not None:
         groups["predictions_constant_data"]["y"] = (("obs", target), targets)
-        scores = _scores(laplace, inputs, targets, outputs)
+        scores = _scores(laplace, inputs, targets, outputs, mixtures)
         groups["scores"] = xr.Dataset(
             {"rmse": (("predictive",), scores.rmse), "lpd": (("predictive",), scores.lpd)},
-            coords={"predictive": list(PREDICTIVES)},
+            coords={"predictive": list(scores.predictives)},
         )
     for name, group in groups.items():
         tree[name] = xr.DataTree(group)
     return scores
 
 
-def _scores(laplace: Laplace, x: FloatArray, y: FloatArray, outputs: FloatArray) -> Scores:
+def _scores(
+    laplace: Laplace, x: FloatArray, y: FloatArray, outputs: FloatArray, mixtures: Mapping[str, MixturePrediction]
+) -> Scores:
     likelihood = laplace.posterior.likelihood
     plug_in = laplace.posterior.model.predict(laplace.mean, x)
     log_density = likelihood.log_density(outputs, y)
     mixture = logsumexp(log_density, axis=(0, 1)) - np.log(log_density.shape[0] * log_density.shape[1])
-    means = (
+    means = [
         likelihood.mean(plug_in),
         laplace.predict(x, noise=True).mean,
         likelihood.mean(outputs).mean(axis=(0, 1)),
-    )
+        *(each.mean for each in mixtures.values()),
+    ]
     # Classes are scored by the probability they were given.
     wanted = np.equal(y, np.arange(float(outputs.shape[-1]))) if isinstance(likelihood, Categorical) else y
-    densities = (likelihood.log_density(plug_in, y), laplace.log_predictive_density(x, y), mixture)
+    densities = [likelihood.log_density(plug_in, y), laplace.log_predictive_density(x, y), mixture]
+    densities += [each.log_density for each in mixtures.values() if each.log_density is not None]
     return Scores(
         rmse=np.array([float(np.sqrt(((mean - wanted) ** 2).mean())) for mean in means]),
         lpd=np.array([float(np.mean(density)) for density in densities]),
+        predictives=(*PREDICTIVES, *(f"sampled, {method}" for method in mixtures)),
     )
+
+
+def _mixtures_dataset(mixtures: Mapping[str, MixturePrediction], target: str) -> xr.Dataset:
+    """Group ``mode_predictions``."""
+    each_target = ("weighting", "obs", target)
+    group = xr.Dataset(
+        {
+            "mean": (each_target, np.stack([each.mean for each in mixtures.values()])),
+            "sd": (each_target, np.stack([each.sd for each in mixtures.values()])),
+        },
+        coords={"weighting": list(mixtures)},
+    )
+    densities = [each.log_density for each in mixtures.values() if each.log_density is not None]
+    return group.assign(log_density=(("weighting", "obs"), np.stack(densities))) if densities else group

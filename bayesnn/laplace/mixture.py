@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import describe, finite_array, integer_at_least, one_of
+from bayesnn.checks import describe, integer_at_least, one_of, probabilities
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace.laplace import Laplace
 from bayesnn.laplace.predictive import Prediction
@@ -58,12 +58,7 @@ class LaplaceMixture:
             else:
                 weights = softmax(np.array([laplace.log_marginal_likelihood for laplace in laplaces]))
         else:
-            wants = f"{len(laplaces)} numbers, none negative, not all 0"
-            weights = finite_array("weights", self.weights, (1,), wants)
-            if weights.shape != (len(laplaces),) or np.any(weights < 0) or not np.any(weights > 0):
-                raise ArgumentError("weights", describe(self.weights), wants)
-            weights = weights / weights.max()  # whose sum does not overflow
-            weights = weights / weights.sum()
+            weights = probabilities("weights", self.weights, len(laplaces))
         weights.flags.writeable = False
         object.__setattr__(self, "laplaces", laplaces)
         object.__setattr__(self, "weights", weights)
@@ -72,6 +67,11 @@ class LaplaceMixture:
     def probabilities(self) -> FloatArray:
         """Weights (m,), summing to 1."""
         return np.asarray(self.weights, dtype=np.float64)
+
+    @property
+    def best(self) -> Laplace:
+        """The Gaussian of the highest evidence, whatever the weights."""
+        return max(self.laplaces, key=lambda laplace: laplace.log_marginal_likelihood)
 
     @property
     def log_marginal_likelihood(self) -> float:
@@ -140,13 +140,13 @@ def _checked(laplaces: object) -> tuple[Laplace, ...]:
     for laplace in given:
         other = laplace.posterior
         same_kind = repr(other.model) == repr(first.model) and other.n_weights == first.n_weights
-        if not (same_kind and _same_rows(first.x, other.x) and _same_rows(first.y, other.y)):
+        if not (same_kind and same_rows(first.x, other.x) and same_rows(first.y, other.y)):
             wants = "posteriors of one network and one data set"
             raise ArgumentError("laplaces", f"{first!r} and {other!r}", wants)
     return tuple(given)
 
 
-def _same_rows(left: FloatArray, right: FloatArray) -> bool:
+def same_rows(left: FloatArray, right: FloatArray) -> bool:
     """Whether two data sets are one; those that stay outside memory are compared by identity and shape alone."""
     if left is right:
         return True

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from bayesnn.files import written_whole
 from bayesnn.report.figures import FIGURES
+from bayesnn.report.modes import modes_rows
 from bayesnn.tree import group_of, settings_of
 
 DPI = 110
@@ -46,7 +47,7 @@ def render_report(tree: xr.DataTree) -> str:
     return render_page(
         title=f"bayesnn: {settings.get('data', settings['model'])}",
         verdict=_verdict(tree),
-        tables=[table for table in (_scores(tree), _agreement(tree), _optima(tree), _chains(tree)) if table],
+        tables=[table for make in (_scores, _agreement, _optima, _modes, _chains) if (table := make(tree))],
         figures=[
             (title, draw(tree)) for title, needed, draw in FIGURES if all(name in tree.children for name in needed)
         ],
@@ -171,6 +172,10 @@ def _optima(tree: xr.DataTree) -> dict[str, Any] | None:
         rows,
         f"Certificate of the first: {result.attrs['reasons']}.",
     )
+
+
+def _modes(tree: xr.DataTree) -> dict[str, Any] | None:
+    return make_table("Modes the chains began in", *modes_rows(tree)) if "modes" in tree.children else None
 
 
 def _chains(tree: xr.DataTree) -> dict[str, Any] | None:

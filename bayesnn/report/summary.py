@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import xarray as xr
 from rich.table import Table
 
-from bayesnn.diagnostics import PREDICTIVES, Agreement, Scores
+from bayesnn.diagnostics import Agreement, Scores
 from bayesnn.laplace import Laplace
 from bayesnn.optimum import Optimum
 from bayesnn.posterior import Gaussian, NormalPrior
+from bayesnn.report.modes import modes_in_words
 from bayesnn.tree import values_of
 
 
@@ -69,6 +70,8 @@ def summary_table(
         f"{acceptance.shape[0]} x {acceptance.shape[1]}",
         f"acceptance {acceptance.mean():.2f}",
     )
+    if "modes" in tree.children:
+        table.add_row("modes", f"{len(values_of(tree, 'modes', 'num_chains'))}", modes_in_words(tree))
     table.add_row(
         "worst R-hat",
         f"{convergence.function_rhat.max():.4f}",
@@ -76,7 +79,7 @@ def summary_table(
     )
     table.add_row("least bulk ESS", f"{convergence.function_ess_bulk.min():.0f}", "held-out predictions")
     table.add_section()
-    for name, rmse, lpd in zip(PREDICTIVES, scores.rmse, scores.lpd, strict=True):
+    for name, rmse, lpd in zip(scores.predictives, scores.rmse, scores.lpd, strict=True):
         table.add_row(f"held-out, {name}", f"RMSE {rmse:.4f}", f"mean log predictive density {lpd:.4f}")
     table.add_section()
     for finding in agreement.findings:

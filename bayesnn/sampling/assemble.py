@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 
 from bayesnn.arrays import FloatArray, IntArray, spread_indices
-from bayesnn.laplace import Laplace
 from bayesnn.posterior import Posterior
 from bayesnn.sampling.chains import Chains
 from bayesnn.sampling.monitor import Monitor
+from bayesnn.sampling.target import Target
 from bayesnn.seeds import generator
 from bayesnn.tree import TREE_NAME, input_variable, laplace_groups, settings_attribute, target_dim, weight_variables
 
@@ -19,13 +19,14 @@ PREDICTIVE_DRAWS = 50
 LARGEST_LOG_LIKELIHOOD = 2**26
 
 
-def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed: int) -> xr.DataTree:
+def chains_tree(target: Target, chains: Chains, settings: dict[str, Any], seed: int) -> xr.DataTree:
     """Assemble all groups of a finished run.
 
     Parameters
     ----------
-    laplace : Laplace
-        What the chains were started and preconditioned with.
+    target : Target
+        What the chains were started and preconditioned with; of several optima, the Gaussian of the highest evidence
+        makes the groups of one.
     chains : Chains
         The draws.
     settings : dict
@@ -37,15 +38,16 @@ def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed
     -------
     xarray.DataTree
     """
-    posterior = laplace.posterior
+    laplace, posterior = target.best, target.posterior
     model, weights = posterior.model, chains.weights
     num_chains, n_draws = weights.shape[:2]
     sampled: dict[str, IntArray] = {"chain": np.arange(num_chains), "draw": np.arange(n_draws)}
+    of_chains = {"mode": ("chain", target.mode_of_chains(num_chains))} if target.n_modes > 1 else {}
     over_draws = ("chain", "draw")
     variables = weight_variables(posterior.network.weight_blocks, posterior.network_weights(weights), over_draws)
     variables |= weight_variables(model.weight_blocks, weights, over_draws)  # the same ones, or what they are made of
     groups = {
-        "posterior": xr.Dataset(variables, coords=sampled),
+        "posterior": xr.Dataset(variables, coords={**sampled, **of_chains}),
         "sample_stats": xr.Dataset(
             {
                 "lp": (over_draws, chains.log_density),
@@ -74,6 +76,8 @@ def chains_tree(laplace: Laplace, chains: Chains, settings: dict[str, Any], seed
         {"mean": (("obs", "output"), mean), "sd": (("obs", "output"), sd)}, coords={"obs": monitor.rows}
     )
     groups |= laplace_groups(laplace, seed)
+    if target.n_modes > 1:
+        groups["modes"] = target.to_dataset(num_chains)
     tree = xr.DataTree.from_dict(groups, name=TREE_NAME)
     described = {
         "model": repr(model),

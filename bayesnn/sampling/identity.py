@@ -7,12 +7,12 @@ from typing import Any, cast
 import numpy as np
 
 from bayesnn.arrays import AnyArray, FloatArray
-from bayesnn.laplace import Laplace
 from bayesnn.sampling.moves import Mixture, WalkerMove
+from bayesnn.sampling.target import Target
 
 
 def identity_of(
-    laplace: Laplace, log_density: FloatArray, points: FloatArray, move: WalkerMove, arguments: dict[str, Any]
+    target: Target, log_density: FloatArray, points: FloatArray, move: WalkerMove, arguments: dict[str, Any]
 ) -> dict[str, Any]:
     """Say what a run is, in words and, for arrays, by digests.
 
@@ -21,8 +21,8 @@ def identity_of(
 
     Parameters
     ----------
-    laplace : Laplace
-        The target.
+    target : Target
+        What is sampled.
     log_density : ndarray (chains,)
         At the starts.
     points : ndarray (chains, k)
@@ -36,7 +36,7 @@ def identity_of(
     -------
     dict
     """
-    posterior = laplace.posterior
+    posterior = target.posterior
     return {
         **arguments,
         "model": repr(posterior.model),
@@ -45,7 +45,9 @@ def identity_of(
         "rows": posterior.n_rows,
         "starts (digest)": digest(points),
         "log density at the starts (digest)": digest(log_density),
-        "laplace (digest)": digest(laplace.mean, laplace.posterior_variance),
+        "laplace (digest)": digest(
+            *(part for laplace in target.laplaces for part in (laplace.mean, laplace.posterior_variance))
+        ),
         "move": _described(move),
     }
 

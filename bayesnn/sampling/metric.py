@@ -13,6 +13,7 @@ from bayesnn.factor import PrecisionFactor, factor_gram
 from bayesnn.laplace import Laplace
 from bayesnn.posterior import Posterior
 from bayesnn.sampling.marginal import Marginal
+from bayesnn.sampling.target import Target
 
 METRICS = ("averaged", "laplace", "diagonal", "unit")
 
@@ -98,8 +99,10 @@ def metric_from_inverse_mass_matrix(inverse_mass_matrix: ArrayLike) -> Metric:
         raise ArgumentError("inverse_mass_matrix", "a matrix that is not positive definite", wants) from None
 
 
-def first_metric(name: str, laplace: Laplace, marginal: Marginal | None = None) -> Metric:
-    """Return the metric to begin with: what `name` asks for, as far as one point can tell.
+def first_metric(name: str, laplace: Laplace | Target, marginal: Marginal | None = None) -> Metric:
+    """Return the metric to begin with: what `name` asks for, as far as the optimum can tell.
+
+    Of several optima their precisions are averaged, as ``"averaged"`` does over the chains.
 
     Parameters
     ----------

@@ -11,10 +11,8 @@ import numpy as np
 import xarray as xr
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import describe, integer_at_least, one_of
+from bayesnn.checks import integer_at_least, one_of
 from bayesnn.errors import ArgumentError
-from bayesnn.laplace import Laplace, fit_laplace
-from bayesnn.optimum import find_optimum
 from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
@@ -29,21 +27,22 @@ from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.standstill import standstill
 from bayesnn.sampling.starts import start_points
 from bayesnn.sampling.store import ChainStore
+from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.sampling.watch import Watch
 from bayesnn.threads import on_one_blas_thread
 
 type ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
 MOVES = ("auto", "marginal_hmc", "hmc", "mala", "pcn", "random_walk", "independence")
-# Searches for the optimum of a LogDensity.
-N_SEARCHES = 4
+# Moves that propose around one Gaussian, wherever a chain is.
+AROUND_ONE = ("pcn", "independence")
 # Leapfrog steps until the pilot has chosen, and for good where warm-up is too short for one.
 FIRST_LENGTH = 8
 
 
 @on_one_blas_thread
 def sample(
-    target: Laplace | LogDensity,
+    target: Gaussians | LogDensity,
     *,
     num_chains: int = 16,
     num_warmup: int = 200,
@@ -60,11 +59,13 @@ def sample(
 
     Parameters
     ----------
-    target : Laplace or LogDensity
+    target : Laplace, sequence of Laplace, LaplaceMixture or LogDensity
         The Gaussian at the optimum; its ``posterior`` is what is sampled. For a LogDensity it is made here, at the best
-        of a few optima.
+        of a few optima. Of several optima, each has its share of the chains; what weights a mixture has does not
+        matter. :func:`bayesnn.mode_weights` weighs the modes afterwards.
     num_chains : int
-        Independent chains, advanced together.
+        Independent chains, advanced together. Of `m` optima, chain `i` begins in mode ``i * m // num_chains``; two
+        chains a mode at least.
     num_warmup : int
         Steps that adapt the step size and the metric, not kept.
     num_samples : int
@@ -76,13 +77,15 @@ def sample(
         ``"auto"`` is HMC on the hidden weights with the output layer integrated out (``"marginal_hmc"``) for an MLP
         under Gaussian noise and a normal prior, else HMC where there is a gradient, and a random walk for a LogDensity
         without one. A move of your own keeps its metric; its step size is adapted. A ``moves.Mixture`` adapts each of
-        its parts.
+        its parts. ``"pcn"`` and ``"independence"`` propose around one Gaussian and are refused for several optima.
     metric : {"auto", "averaged", "laplace", "diagonal", "unit"}
         ``"auto"``: whichever of the others moves function values furthest per gradient in a pilot run, for HMC, and
         ``"averaged"`` for other moves; ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up;
-        ``"laplace"``: at the optimum alone; ``"diagonal"``: the diagonal of the averaged one; ``"unit"``: none.
+        ``"laplace"``: at the optimum alone, the precisions averaged where there are several; ``"diagonal"``: the
+        diagonal of the averaged one; ``"unit"``: none.
     start : {"laplace", "laplace_t", "prior"} or array_like (chains, k)
-        Draws from the Gaussian, the same with Student-t tails, draws from the prior, or points.
+        Draws from the Gaussian, that of the chain's own mode, the same with Student-t tails, draws from the prior, or
+        points.
     num_integration_steps : int, optional
         Mean number of leapfrog steps of the trajectories of ``"hmc"``; without it the pilot chooses.
     store : path-like, optional
@@ -99,14 +102,17 @@ def sample(
     xarray.DataTree
         Groups ``posterior``, ``sample_stats``, ``log_likelihood``, ``posterior_predictive``, ``monitor``,
         ``observed_data``, ``constant_data``, ``laplace``, ``laplace_posterior``, ``laplace_stats``, and ``pilot``: what
-        it measured of each metric and length, and the reason of its choice in words. Ctrl-C ends the
-        run early; the tree holds the draws made until then and its settings say ``"interrupted": true``.
+        it measured of each metric and length, and the reason of its choice in words. Of several optima, ``posterior``
+        has the coordinate `mode` (chain,), where each chain began, group ``modes`` says what they are, and the groups
+        ``laplace*`` are those of the highest evidence. Ctrl-C ends the run early; the tree holds the draws made until
+        then and its settings say ``"interrupted": true``.
 
     Raises
     ------
     ArgumentError
-        If an argument is out of range, the log density is not finite at a start, values or gradients of a move of your
-        own are not those of the density, or the store belongs to another run or cannot be written.
+        If an argument is out of range, Laplaces are of different densities or of one optimum twice, the log density is
+        not finite at a start, values or gradients of a move of your own are not those of the density, or the store
+        belongs to another run or cannot be written.
 
     Warns
     -----
@@ -125,8 +131,6 @@ def sample(
     >>> dict(tree["posterior"].sizes)
     {'chain': 4, 'draw': 20, 'input': 1, 'hidden1': 2, 'output': 1}
     """
-    if not isinstance(target, Laplace | LogDensity):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
-        raise ArgumentError("target", describe(target), "a Laplace, such as fit_laplace returns, or a LogDensity")
     num_chains = integer_at_least("num_chains", num_chains, 2)
     num_warmup = integer_at_least("num_warmup", num_warmup, 0)
     num_samples = integer_at_least("num_samples", num_samples, 4)
@@ -134,20 +138,20 @@ def sample(
     one_of("metric", metric, ("auto", *METRICS))
     if num_integration_steps is not None:
         integer_at_least("num_integration_steps", num_integration_steps, 1)
-    if isinstance(target, LogDensity):
-        target = _gaussian_at_best(target, seed)
+    modes = Target.of(target, seed)
+    modes.mode_of_chains(num_chains)  # refuses too few
     if isinstance(move, str) and move == "auto":
-        move = _fitting_move(target.posterior)
-    points = start_points(target, start, num_chains, seed)
-    if isinstance(target.posterior, LogDensity):
-        target.posterior.check_gradient(points[0])
-    density = _density(target.posterior)
+        move = _fitting_move(modes.posterior)
+    points = start_points(modes, start, num_chains, seed)
+    if isinstance(modes.posterior, LogDensity):
+        modes.posterior.check_gradient(points[0])
+    density = _density(modes.posterior)
     if isinstance(move, WalkerMove):
-        check_gradients(move, density.log_density, points, np.sqrt(target.posterior_variance), seed)
-    proposal = _proposal(target, density.value_and_gradient, move, metric, num_integration_steps or FIRST_LENGTH)
+        check_gradients(move, density.log_density, points, np.sqrt(modes.best.posterior_variance), seed)
+    proposal = _proposal(modes, density.value_and_gradient, move, metric, num_integration_steps or FIRST_LENGTH)
     wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps)
-    functions = Monitor.of(target.posterior).values
-    schedule = Schedule(proposal, target, density.log_density, functions, wishes, num_warmup, seed)
+    functions = Monitor.of(modes.posterior).values
+    schedule = Schedule(proposal, modes, density.log_density, functions, wishes, num_warmup, seed)
     run = Run(density.log_density, proposal, points, schedule, num_warmup, num_samples, seed)
     watch = Watch(functions, is_shown(progress))
     if store is None:
@@ -161,7 +165,7 @@ def sample(
             "num_integration_steps": num_integration_steps,
             "kernel": density.kernel,
         }
-        identity = identity_of(target, density.log_density(points), points, proposal, arguments)
+        identity = identity_of(modes, density.log_density(points), points, proposal, arguments)
         given = {"num_samples": num_samples, "move": move, "start": start if isinstance(start, str) else points}
         with closing(ChainStore(store, identity, run.record, KNOWN)) as opened:
             keep_call(opened.root, target, arguments | given)
@@ -189,7 +193,9 @@ def sample(
         warnings.warn(words, RuntimeWarning, stacklevel=3)  # of the caller, past the decorator
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
-    tree = chains_tree(target, chains, settings, seed)
+    if modes.n_modes > 1:
+        settings["n_modes"] = modes.n_modes
+    tree = chains_tree(modes, chains, settings, seed)
     if schedule.pilot is not None:
         tree["pilot"] = xr.DataTree(schedule.pilot.to_dataset())
     return tree
@@ -204,12 +210,6 @@ def _fitting_move(posterior: Posterior) -> str:
     except ArgumentError:
         return "hmc"
     return "marginal_hmc"
-
-
-def _gaussian_at_best(target: LogDensity, seed: int) -> Laplace:
-    """Return the Gaussian at the best optimum of a few searches."""
-    found = find_optimum(target, n_starts=N_SEARCHES, seed=seed, progress=False)
-    return fit_laplace(target, found, curvature="hessian" if found.certificate.is_optimum else "ggn")
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _density(posterior: Posterior) -> Density:
 
 
 def _proposal(
-    target: Laplace,
+    target: Target,
     value_and_gradient: ValueAndGradient,
     move: str | WalkerMove,
     metric: str,
@@ -240,6 +240,11 @@ def _proposal(
     if isinstance(move, WalkerMove):
         return move.copied()  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
+    if move in AROUND_ONE and target.n_modes > 1:
+        wants = (
+            "'marginal_hmc', 'hmc', 'mala', 'random_walk' or a move of your own: this one proposes around one Gaussian"
+        )
+        raise ArgumentError("move", f"{move!r} for {target.n_modes} optima", wants)
     begin = "averaged" if metric == "auto" else metric
     if move == "marginal_hmc":
         marginal = target.posterior.marginal()
@@ -250,9 +255,9 @@ def _proposal(
     if move == "random_walk":
         return RandomWalk(begin)
     if move == "pcn":
-        return PCN(target.mean, begin)
+        return PCN(target.best.mean, begin)
     if move == "independence":
-        return IndependenceT(target.mean, begin)
+        return IndependenceT(target.best.mean, begin)
     if move == "mala":
         return MALA(value_and_gradient, begin)
     hmc = HMC(value_and_gradient, begin, num_integration_steps=num_integration_steps)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bayesnn.arrays import FloatArray, spread_indices
-from bayesnn.laplace import Laplace
 from bayesnn.sampling.adaptation import window_ends
 from bayesnn.sampling.metric import Metric, averaged_metric, first_metric
 from bayesnn.sampling.moves import HMC, MALA, MarginalHMC, WalkerMove
 from bayesnn.sampling.pilot import Functions, Pilot, run_pilot
 from bayesnn.sampling.snapshot import Snapshot
+from bayesnn.sampling.target import Target
 from bayesnn.sampling.warm_up import WarmUp
 from bayesnn.seeds import legacy_state
 
@@ -51,7 +51,7 @@ class Schedule:
     ----------
     move : WalkerMove
         To be adapted in place.
-    target : Laplace
+    target : Target
         What is sampled.
     log_density : callable
         Of weights (chains, k), as the chains use it.
@@ -68,7 +68,7 @@ class Schedule:
     def __init__(
         self,
         move: WalkerMove,
-        target: Laplace,
+        target: Target,
         log_density: Callable[[FloatArray], FloatArray],
         functions: Functions,
         wishes: Wishes,
@@ -140,7 +140,8 @@ class Schedule:
             def functions(weights: FloatArray, /) -> FloatArray:
                 return self._functions(marginal.complete(weights))
 
-        seen = np.stack([functions(weights) for weights in points[len(points) // 2 :]])
+        # Of several modes what is between them is left out: no chain is to be judged by a jump it cannot make.
+        seen = self._target.centred(np.stack([functions(weights) for weights in points[len(points) // 2 :]]))
         random = legacy_state(self._seed, "pilot")
         self.pilot = run_pilot(
             move,

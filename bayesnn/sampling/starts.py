@@ -6,6 +6,8 @@ from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import finite_array, one_of
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
+from bayesnn.posterior import Posterior
+from bayesnn.sampling.target import Target
 from bayesnn.seeds import generator
 
 STARTS = ("laplace", "laplace_t", "prior")
@@ -15,13 +17,13 @@ T_DF = 5.0
 SLACK, PULL, MOST_PULLS = 0.5, 0.8, 50
 
 
-def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed: int) -> FloatArray:
+def start_points(laplace: Laplace | Target, start: str | ArrayLike, num_chains: int, seed: int) -> FloatArray:
     """Draw or check one start for each chain.
 
     Parameters
     ----------
-    laplace : Laplace
-        The Gaussian at the optimum.
+    laplace : Laplace or Target
+        The Gaussian at the optimum; of several optima, each chain has its own.
     start : {"laplace", "laplace_t", "prior"} or array_like (chains, k)
         Draws from the Gaussian, draws with Student-t tails of 5 degrees of freedom, draws from the prior, or the points
         themselves. Of the first two, draws far below the log density that the Gaussian has for them are pulled towards
@@ -41,20 +43,21 @@ def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed
         If `start` is unknown or has another shape, the prior is flat and has no draws, or the log density is not finite
         at some start.
     """
-    shape = (num_chains, laplace.n_weights)
+    target = laplace if isinstance(laplace, Target) else Target.of(laplace)
+    shape = (num_chains, target.n_weights)
     if isinstance(start, str):
         one_of("start", start, STARTS)
         rng = generator(seed, "chain starts")
         standard = rng.standard_normal(shape)
         if start == "laplace_t":
             standard /= np.sqrt(rng.chisquare(T_DF, (num_chains, 1)) / T_DF)
-        points = _from_prior(laplace, standard) if start == "prior" else _from_gaussian(laplace, standard)
+        points = _from_prior(target.posterior, standard) if start == "prior" else _from_gaussians(target, standard)
     else:
         points = finite_array("start", start, (2,), f"shape {shape}")
         if points.shape != shape:
             raise ArgumentError("start", f"shape {points.shape}", f"shape {shape}")
     with np.errstate(over="ignore", invalid="ignore"):
-        values = laplace.posterior.log_density(points)
+        values = target.posterior.log_density(points)
     finite = np.isfinite(values)
     if not finite.all():
         bad = np.flatnonzero(~finite)
@@ -63,6 +66,15 @@ def start_points(laplace: Laplace, start: str | ArrayLike, num_chains: int, seed
             f"log density not finite at {len(bad)} of {num_chains} starts, first chain {bad[0]}: {values[bad[0]]:g}",
             "points where it is finite: standardise the data, take a narrower start, or give an array of good points",
         )
+    return points
+
+
+def _from_gaussians(target: Target, standard: FloatArray) -> FloatArray:
+    """Give standard draws (chains, k) the mean and covariance of each chain's Gaussian."""
+    modes = target.mode_of_chains(len(standard))
+    points = np.empty_like(standard)
+    for mode, laplace in enumerate(target.laplaces):
+        points[modes == mode] = _from_gaussian(laplace, standard[modes == mode])
     return points
 
 
@@ -85,8 +97,7 @@ def _from_gaussian(laplace: Laplace, standard: FloatArray) -> FloatArray:
     return mean + shares[:, None] * deviations
 
 
-def _from_prior(laplace: Laplace, standard: FloatArray) -> FloatArray:
-    posterior = laplace.posterior
+def _from_prior(posterior: Posterior, standard: FloatArray) -> FloatArray:
     flat = np.flatnonzero(posterior.prior_precision == 0.0)
     if len(flat):
         got = f"'prior', which is flat for {posterior.weight_names[flat[0]]}"
