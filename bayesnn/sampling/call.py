@@ -4,7 +4,7 @@
 
     call.json      the arguments of bayesnn.sample, or why only the script itself can go on
     target.npz     the posterior: network, likelihood, prior and data; starts, if they were given
-    laplace.npz    the Gaussian at its optimum
+    laplace.npz    the Gaussian at its optimum; of several optima the others are in laplace1.npz and so on
 """
 
 import json
@@ -21,6 +21,7 @@ from bayesnn.files import written_whole
 from bayesnn.laplace import Laplace, load_laplace, save_laplace
 from bayesnn.posterior.storage import PARTS, posterior_of, posterior_parts
 from bayesnn.sampling.snapshot import load_snapshot, save_snapshot
+from bayesnn.sampling.target import Target
 
 # Raised whenever calls of before can no longer be read.
 FORMAT = 1
@@ -37,15 +38,15 @@ ARGUMENTS = (
 CALL, TARGET, LAPLACE, STATES = "call.json", "target.npz", "laplace.npz", "states"
 
 
-def keep_call(store: Path, target: object, arguments: dict[str, Any]) -> None:
+def keep_call(store: Path, target: Target, arguments: dict[str, Any]) -> None:
     """Write the call beside the draws.
 
     Parameters
     ----------
     store : pathlib.Path
         The store's folder.
-    target : Laplace
-        What is sampled; of anything else it is noted that only the script can make it.
+    target : Target
+        What is sampled.
     arguments : dict
         Of :func:`bayesnn.sample`, as :data:`ARGUMENTS` names them.
 
@@ -71,20 +72,23 @@ def keep_call(store: Path, target: object, arguments: dict[str, Any]) -> None:
         raise ArgumentError("store", got, "a folder to write in, and room on the disk") from None
 
 
-def _keep_target(store: Path, target: object, points: FloatArray | None) -> str | None:
+def _keep_target(store: Path, target: Target, points: FloatArray | None) -> str | None:
     """Write target and starts, or return what of them no file can hold."""
-    if not isinstance(target, Laplace):
-        return f"a target that is a {type(target).__name__}"
     try:
         parts = posterior_parts(target.posterior)
     except ArgumentError as error:
         return error.got
     # They are the same for every call that the store belongs to.
     if not (store / TARGET).exists():
-        save_snapshot({"posterior": parts, "start": points}, store / TARGET)
-    if not (store / LAPLACE).exists():
-        save_laplace(target, store / LAPLACE)
+        save_snapshot({"posterior": parts, "start": points, "n_modes": target.n_modes}, store / TARGET)
+    for mode, laplace in enumerate(target.laplaces):
+        if not _laplace_path(store, mode).exists():
+            save_laplace(laplace, _laplace_path(store, mode))
     return None
+
+
+def _laplace_path(store: Path, mode: int) -> Path:
+    return store / (LAPLACE if mode == 0 else f"laplace{mode}.npz")
 
 
 @dataclass(frozen=True)
@@ -130,12 +134,13 @@ class StoredCall:
         steps = max((int(path.stem) for path in (self.store / STATES).glob("[0-9]*.npz")), default=0)
         return steps >= self.arguments["num_warmup"] + self.arguments["num_samples"]
 
-    def rebuilt(self) -> tuple[Laplace, dict[str, Any]]:
+    def rebuilt(self) -> tuple[list[Laplace], dict[str, Any]]:
         """Rebuild target and arguments.
 
         Returns
         -------
-        target : Laplace
+        target : list of Laplace
+            Of one optimum or several.
         arguments : dict
             Of :func:`bayesnn.sample`.
 
@@ -150,7 +155,8 @@ class StoredCall:
             raise ArgumentError("directory", f"{self.store}, whose run has {self.script}", wants)
         try:
             kept = load_snapshot(self.store / TARGET, PARTS)
-            target = load_laplace(self.store / LAPLACE, posterior_of(kept["posterior"]))
+            posterior = posterior_of(kept["posterior"])
+            target = [load_laplace(_laplace_path(self.store, mode), posterior) for mode in range(kept["n_modes"])]
             points = kept["start"]
         except Exception:  # a damaged archive shows as almost anything
             raise ArgumentError("directory", f"{self.store}, whose {TARGET} or {LAPLACE} is damaged", wants) from None

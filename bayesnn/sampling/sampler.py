@@ -168,7 +168,7 @@ def sample(
         identity = identity_of(modes, density.log_density(points), points, proposal, arguments)
         given = {"num_samples": num_samples, "move": move, "start": start if isinstance(start, str) else points}
         with closing(ChainStore(store, identity, run.record, KNOWN)) as opened:
-            keep_call(opened.root, target, arguments | given)
+            keep_call(opened.root, modes, arguments | given)
             chains = run.go(opened, watch, progress)
     settings: dict[str, Any] = {
         "seed": seed,

@@ -80,7 +80,8 @@ def test_chains_that_never_moved_have_not_converged_however_they_agree(draws):
 def test_the_verdict_says_how_many_chains_never_moved(linear_laplace):
     start = np.repeat(linear_laplace.mean[None], 4, axis=0)
     too_far = RandomWalk(linear_laplace.posterior_covariance, step_size=1e9)
-    tree = sample(linear_laplace, num_chains=4, num_warmup=0, num_samples=200, move=too_far, start=start)
+    with pytest.warns(RuntimeWarning, match="no proposal was accepted"):
+        tree = sample(linear_laplace, num_chains=4, num_warmup=0, num_samples=200, move=too_far, start=start)
     agreement = compare(linear_laplace, tree)
     assert agreement.verdict == "chains not converged: no verdict"
     assert agreement.reasons[0].startswith("4 of 4 chains never moved")

@@ -62,6 +62,14 @@ def test_every_laplace_posterior_is_rebuilt_to_the_bit(structure, teacher_data, 
     assert resume(tmp_path).identical(whole)
 
 
+def test_several_optima_are_rebuilt(teacher_posterior, tmp_path):
+    optimum = find_optimum(teacher_posterior, n_starts=40, seed=0)
+    laplaces = [fit_laplace(teacher_posterior, found) for found in (optimum, *optimum.others[:1])]
+    assert len(laplaces) == 2
+    whole = sample(laplaces, **SHORT, store=tmp_path)
+    assert resume(tmp_path).identical(whole)
+
+
 def test_the_newest_call_says_how_long_the_run_is(teacher_laplace, tmp_path):
     sample(teacher_laplace, **SHORT, store=tmp_path)
     longer = sample(teacher_laplace, **(SHORT | {"num_samples": 15}), store=tmp_path)

@@ -184,7 +184,14 @@ def test_long_runs_keep_a_part_of_the_predictive_draws_and_all_others(teacher_la
 
 def test_the_settings_say_how_the_run_was_made(tree):
     settings = settings_of(tree)
-    expected = {"seed": 3, "num_chains": 4, "num_warmup": 30, "num_samples": 12, "move": "HMC", "start": "laplace"}
+    expected = {
+        "seed": 3,
+        "num_chains": 4,
+        "num_warmup": 30,
+        "num_samples": 12,
+        "move": "MarginalHMC",
+        "start": "laplace",
+    }
     assert settings.items() >= (expected | {"interrupted": False, "metric": "averaged over the chains"}).items()
     assert set(settings["libraries"]) >= {"numpy", "emcee", "arviz"}
     assert settings["step_size"] == tree["sample_stats"]["step_size"].values.max()
