@@ -29,7 +29,11 @@ MAX_DOUBLINGS = 30
 HARMFUL = 2.0
 
 # Share of the best efficiency at which a longer trajectory is preferred.
-NEARLY_AS_GOOD = 0.5
+NEARLY_AS_GOOD = 0.8
+# By how much another metric must beat the averaged one. The walkers have seen little of what moves slowly, so that all
+# efficiencies are too high, and those of metrics that do not know the posterior's slow directions most of all; the
+# averaged curvature knows these in advance.
+PREFERRED, PREFERENCE = "averaged", 3.0
 
 type Functions = Callable[[FloatArray], FloatArray]
 
@@ -62,8 +66,9 @@ class Pilot:
 
     @property
     def chosen(self) -> int:
-        """Index of the metric with the highest efficiency."""
-        return int(np.argmax(self.best))
+        """Index of the metric with the highest efficiency; another than the averaged one must be far ahead of it."""
+        weights = np.array([PREFERENCE if name == PREFERRED else 1.0 for name in self.names])
+        return int(np.argmax(weights * self.best))
 
     @property
     def name(self) -> str:

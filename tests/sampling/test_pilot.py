@@ -154,6 +154,13 @@ def test_constant_function_values_do_not_disturb():
 
 
 def test_the_reason_orders_the_metrics():
-    pilot = Pilot(("a", "b"), np.array([2, 4]), np.array([[0.1, np.nan], [0.3, 0.2]]), np.array([0.5, 0.1]))
-    assert (pilot.name, pilot.length) == ("b", 4)  # the longest of at least half the best
+    pilot = Pilot(("a", "b"), np.array([2, 4]), np.array([[0.1, np.nan], [0.3, 0.25]]), np.array([0.5, 0.1]))
+    assert (pilot.name, pilot.length) == ("b", 4)  # the longest of at least 0.8 of the best
     assert pilot.reason.index("b 0.3") < pilot.reason.index("a 0.1")
+
+
+@pytest.mark.parametrize(("other", "chosen"), [(0.29, "averaged"), (0.31, "diagonal")])
+def test_another_metric_than_the_averaged_must_be_far_ahead(other, chosen):
+    names, lengths = ("averaged", "diagonal"), np.array([2, 4])
+    pilot = Pilot(names, lengths, np.array([[0.1, 0.05], [0.1, other]]), np.array([0.5, 0.1]))
+    assert pilot.name == chosen
