@@ -63,7 +63,7 @@ def problem_of(posterior: Posterior) -> Problem:
         inverse_sd = inverse_sd / likelihood.noise_sds(len(x))
     widths: IntArray = np.array(model.widths, dtype=np.int64)
     return Problem(
-        x=in_blocks(x, rows),
+        x=np.ravel(in_blocks(np.column_stack([x, np.ones(len(x))]), rows)),
         y=in_blocks(y, rows),
         inverse_sd=np.ascontiguousarray(in_blocks(inverse_sd, rows)[:, 0]),
         n_rows=len(x),
@@ -88,10 +88,9 @@ def rows_of_block(n_rows: int, n_units: int) -> int:
 
 
 def in_blocks(array: FloatArray, rows: int) -> FloatArray:
-    """Cut rows (n, m) into feature-major blocks (blocks, m, rows), the last filled up with zeros."""
+    """Cut rows (n, m) into feature-major blocks (blocks, m, rows), the last filled up with copies of its last row."""
     n_blocks = -(-len(array) // rows)
-    padded = np.zeros((n_blocks * rows, array.shape[1]))
-    padded[: len(array)] = array
+    padded = array[np.minimum(np.arange(n_blocks * rows), len(array) - 1)]
     return np.ascontiguousarray(padded.reshape(n_blocks, rows, -1).transpose(0, 2, 1))
 
 
