@@ -222,11 +222,12 @@ def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
     assert np.array_equal(queue.get(), mine)
 
 
-def test_blocks_are_whole_vectors_and_about_equal():
+def test_blocks_are_whole_packs_and_about_equal():
     assert rows_of_block(100, 8) == 104
     assert rows_of_block(257, 8) == 136
     assert rows_of_block(10_000, 8) == 256
     assert rows_of_block(10_000, 4000) == 64
+    assert rows_of_block(1000, 50) == 64
 
 
 class MyMLP(MLP):

@@ -46,8 +46,9 @@ def share_out(run: Callable[[slice], None], run_shared: Callable[[int], None], n
     work : int
         About how many multiplications they take.
     """
-    parts = min(n_cores(), n_chains, numba.get_num_threads())
-    if parts == 1 or work < WORTH_A_THREAD:
+    # Asking for the cores takes a microsecond: not for the smallest work.
+    parts = 1 if work < WORTH_A_THREAD else min(n_cores(), n_chains, numba.get_num_threads())
+    if parts == 1:
         run(slice(0, n_chains))
     elif has_openmp() and _started_in in ([], [os.getpid()]):
         _started_in[:] = [os.getpid()]
