@@ -150,9 +150,10 @@ def test_chains_are_the_same_to_the_bit_for_any_number_of_threads_and_of_other_c
     monkeypatch.setattr(sharing_module.numba, "get_num_threads", lambda: threads)
     monkeypatch.setattr(sharing_module, "WORTH_A_THREAD", 0)
     monkeypatch.setattr(sharing_module, "WORTH_WAKING_ONE", 0)
-    value, gradient = fused(weights)
-    assert np.array_equal(value, [each[0] for each in one_by_one])
-    assert np.array_equal(gradient, [each[1] for each in one_by_one])
+    for _ in range(3):  # the first call takes one thread, to time it
+        value, gradient = fused(weights)
+        assert np.array_equal(value, [each[0] for each in one_by_one])
+        assert np.array_equal(gradient, [each[1] for each in one_by_one])
     assert np.array_equal(fused.log_density(weights), fused.log_density(weights[::-1])[::-1])
 
 
@@ -211,7 +212,9 @@ def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
     monkeypatch.setattr(sharing_module, "WORTH_A_THREAD", 0)
     monkeypatch.setattr(sharing_module, "WORTH_WAKING_ONE", 0)
     posterior = posterior_of()
-    mine = posterior.fused()(points(posterior, 8))[0]  # the parent's threads run from here
+    fused = posterior.fused()
+    for _ in range(2):
+        mine = fused(points(posterior, 8))[0]  # the parent's threads run from here
     context = get_context("fork")
     queue = context.SimpleQueue()
     child = context.Process(target=_in_child, args=(queue,))
@@ -220,6 +223,44 @@ def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
     child.join(60)
     assert child.exitcode == 0
     assert np.array_equal(queue.get(), mine)
+
+
+def test_a_shared_call_that_waited_long_is_not_tried_again_at_once(monkeypatch):
+    monkeypatch.setattr(sharing_module, "has_openmp", lambda: True)
+    monkeypatch.setattr(sharing_module, "n_cores", lambda: 2)
+    monkeypatch.setattr(sharing_module.numba, "get_num_threads", lambda: 2)
+    clock, calls, waits = [0.0], [], [1.0]
+    monkeypatch.setattr(sharing_module, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(sharing_module, "_started_in", [])
+
+    def run(chains):
+        calls.append("alone")
+        clock[0] += 1.0 if chains.stop else 0.0
+
+    def run_shared(parts):
+        calls.append("shared")
+        clock[0] += waits[0]
+
+    def calls_of(times):
+        calls.clear()
+        for _ in range(times):
+            sharing_module.share_out(run, run_shared, 4, sharing_module.WORTH_A_THREAD, pace)
+        return calls
+
+    pace = sharing_module.Pace()
+    assert calls_of(5) == [
+        "alone",
+        "alone",
+        "shared",
+        "shared",
+        "shared",
+        "shared",
+    ]  # the first of no chain: it compiles
+    waits[0] = 5.0
+    assert calls_of(4) == ["shared", "alone", "alone", "alone"]
+    waits[0] = 0.5
+    clock[0] += sharing_module.PAUSE * 5.0
+    assert calls_of(2) == ["shared", "shared"]
 
 
 def test_blocks_are_whole_packs_and_about_equal():

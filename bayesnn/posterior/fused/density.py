@@ -6,7 +6,7 @@ from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.posterior.fused.chains import GRADIENT, LEAPFROG, VALUE, run_chains, run_chains_shared
 from bayesnn.posterior.fused.network import Problem
 from bayesnn.posterior.fused.problem import problem_of
-from bayesnn.posterior.fused.sharing import share_out
+from bayesnn.posterior.fused.sharing import Pace, share_out
 from bayesnn.posterior.posterior import Posterior
 
 # What a task does not take.
@@ -46,6 +46,7 @@ class FusedDensity:
     def __init__(self, posterior: Posterior) -> None:
         self.posterior = posterior
         self._problem: Problem = problem_of(posterior)
+        self._pace = Pace()
         self._work_of_pass = posterior.n_rows * posterior.n_weights
 
     def __repr__(self) -> str:
@@ -157,7 +158,7 @@ class FusedDensity:
             )
 
         passes = 1 if task == VALUE else 3 * n_steps
-        share_out(run, run_shared, len(weights), passes * len(weights) * self._work_of_pass)
+        share_out(run, run_shared, len(weights), passes * len(weights) * self._work_of_pass, self._pace)
 
 
 def _rows_of(weights: FloatArray, n_weights: int) -> FloatArray:
