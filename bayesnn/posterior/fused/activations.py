@@ -1,80 +1,90 @@
-"""Activations of the fused kernel: plain loops over a block, so that the compiler vectorises them.
+"""Activations of the fused kernel, a layer of a block at a time, in place."""
 
-Each works in place on a contiguous block of sums `z` and leaves the slope there, the value in `h`.
-"""
+from typing import Any
 
 import numpy as np
-from numba import njit
 
 from bayesnn.arrays import FloatArray
-from bayesnn.posterior.fused.bits import bits_of, double_of
+from bayesnn.posterior.fused.compiling import inside
+from bayesnn.posterior.fused.packs import (
+    WIDTH,
+    add,
+    clamp,
+    div,
+    filled,
+    load,
+    mul,
+    mul_add,
+    narrow,
+    power_of_two,
+    store,
+    sub,
+)
 
 TANH, RELU, SOFTPLUS, SIN, IDENTITY = range(5)
 CODES = {"tanh": TANH, "relu": RELU, "softplus": SOFTPLUS, "sin": SIN, "identity": IDENTITY}
 
-LOG2_E = 1.4426950408889634
-# ln 2 in two parts (Cody & Waite 1980): the first has 32 trailing zero bits, so that n * LN2_HIGH is exact.
-LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
-# Adding 1.5 * 2**52 rounds to an integer, which stands in the low bits then.
-ROUNDER = 6755399441055744.0
-# Taylor's coefficients of exp to the 12th power: error below 2**-52 on |r| <= ln(2)/2.
-P2, P3, P4, P5, P6, P7 = 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040
-P8, P9, P10, P11, P12 = 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 39916800, 1 / 479001600
-# tanh is 1 to the last bit beyond; a NaN passes both comparisons and stays one.
+TWICE_LOG2_E = 2 * 1.4426950408889634
+# Adding 1.5 * 2**52 rounds to an integer, which stands in the low bits then; 1023 is the bias of a double's exponent.
+ROUNDER = 6755399441055744.0 + 1023
+# 2**f on |f| <= 1/2 as a polynomial through the Chebyshev points: error below 2**-51.
+P1, P2, P3, P4 = 0.69314718055995, 0.24022650695910097, 0.05550410866444772, 0.009618129107606888
+P5, P6, P7 = 0.0013333558230164974, 0.0001540353044173605, 1.5252657260200837e-05
+P8, P9, P10 = 1.321544258792169e-06, 1.0208690299958306e-07, 7.072585949269223e-09
+# tanh is 1 to the last bit beyond.
 TANH_END = 19.1
 
 
-# Sums may be fused with products but not reordered: reordering would fold the rounding trick away.
-@njit(cache=True, error_model="numpy", fastmath={"contract"}, nogil=True)
-def tanh_and_slope(z: FloatArray, h: FloatArray) -> None:  # pragma: no cover -- compiled
-    """Write tanh(z) into `h` and its derivative into `z`."""
-    for i in range(z.size):
-        t = z[i]
-        t = TANH_END if t > TANH_END else t
-        t = -TANH_END if t < -TANH_END else t
-        u = 2.0 * t
-        shifted = u * LOG2_E + ROUNDER
-        k = shifted - ROUNDER
-        r = (u - k * LN2_HIGH) - k * LN2_LOW
+@inside
+def tanh(z: FloatArray, at: int, count: int) -> None:  # pragma: no cover -- compiled
+    """Replace some numbers from one on, in whole packs, by their hyperbolic tangents ``1 - 2 / (exp(2 z) + 1)``."""
+    zero = narrow()
+    one = filled(zero, 1.0)
+    for i in range(at, at + count, WIDTH):
+        t = clamp(load(zero, z, i), TANH_END)
+        # exp(2 t) = 2**k 2**f. Where k is so large that rounding 2 t log2(e) is felt in f, the slope of tanh is small.
+        shifted = mul_add(t, filled(zero, TWICE_LOG2_E), filled(zero, ROUNDER))
+        minus_k = sub(filled(zero, ROUNDER), shifted)
+        f = mul_add(t, filled(zero, TWICE_LOG2_E), minus_k)
         # Even and odd powers apart: half as long to wait for.
-        s = r * r
-        even = P10 + s * P12
-        odd = P9 + s * P11
-        even = P8 + s * even
-        odd = P7 + s * odd
-        even = P6 + s * even
-        odd = P5 + s * odd
-        even = P4 + s * even
-        odd = P3 + s * odd
-        even = P2 + s * even
-        odd = 1.0 + s * odd
-        even = 1.0 + s * even
-        power = double_of((bits_of(shifted) + 1023) << 52)  # pyright: ignore[reportCallIssue] -- compiled
-        value = 1.0 - 2.0 / ((even + r * odd) * power + 1.0)
-        h[i] = value
-        z[i] = 1.0 - value * value
+        s = mul(f, f)
+        even, odd = mul_add(s, filled(zero, P10), filled(zero, P8)), mul_add(s, filled(zero, P9), filled(zero, P7))
+        even, odd = mul_add(s, even, filled(zero, P6)), mul_add(s, odd, filled(zero, P5))
+        even, odd = mul_add(s, even, filled(zero, P4)), mul_add(s, odd, filled(zero, P3))
+        even, odd = mul_add(s, even, filled(zero, P2)), mul_add(s, odd, filled(zero, P1))
+        power = mul_add(f, odd, mul_add(s, even, one))
+        quotient = div(filled(zero, -2.0), mul_add(power, power_of_two(shifted), one))
+        store(add(one, quotient), z, i)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def activate(code: int, z: FloatArray, h: FloatArray) -> None:  # pragma: no cover -- compiled
-    """Write the activation of `z` into `h` and its derivative into `z`."""
+@inside
+def activate(code: int, z: FloatArray, slopes: FloatArray, at: int, count: int) -> None:  # pragma: no cover -- compiled
+    """Replace some sums from one on by their activations; write the slopes unless the values tell them."""
     if code == TANH:
-        tanh_and_slope(z, h)
+        tanh(z, at, count)
     elif code == RELU:
-        for i in range(z.size):
+        for i in range(at, at + count):
             positive = z[i] > 0.0
-            h[i] = z[i] if positive or z[i] != z[i] else 0.0
-            z[i] = 1.0 if positive else 0.0
+            slopes[i] = 1.0 if positive else 0.0
+            z[i] = z[i] if positive or z[i] != z[i] else 0.0
     elif code == SOFTPLUS:
-        for i in range(z.size):
+        for i in range(at, at + count):
             small = np.exp(-abs(z[i]))
-            h[i] = np.log1p(small) + (z[i] if z[i] > 0.0 else 0.0)
-            z[i] = (1.0 if z[i] > 0.0 else small) / (1.0 + small)
+            slopes[i] = (1.0 if z[i] > 0.0 else small) / (1.0 + small)
+            z[i] = np.log1p(small) + (z[i] if z[i] > 0.0 else 0.0)
     elif code == SIN:
-        for i in range(z.size):
-            h[i] = np.sin(z[i])
-            z[i] = np.cos(z[i])
+        for i in range(at, at + count):
+            slopes[i] = np.cos(z[i])
+            z[i] = np.sin(z[i])
     else:
-        for i in range(z.size):
-            h[i] = z[i]
-            z[i] = 1.0
+        for i in range(at, at + count):
+            slopes[i] = 1.0
+
+
+@inside
+def slope_of(zero: Any, code: int, hidden: FloatArray, slopes: FloatArray, at: int) -> Any:  # pragma: no cover
+    """Return a pack of slopes of hidden units, as long as another."""
+    if code == TANH:
+        h = load(zero, hidden, at)
+        return sub(filled(zero, 1.0), mul(h, h))
+    return load(zero, slopes, at)

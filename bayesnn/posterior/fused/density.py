@@ -3,17 +3,14 @@
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.posterior.fused.leapfrog import leapfrog, leapfrog_shared
-from bayesnn.posterior.fused.network import (
-    Problem,
-    values_and_gradients,
-    values_and_gradients_shared,
-    values_of_all,
-    values_of_all_shared,
-)
+from bayesnn.posterior.fused.chains import GRADIENT, LEAPFROG, VALUE, run_chains, run_chains_shared
+from bayesnn.posterior.fused.network import Problem
 from bayesnn.posterior.fused.problem import problem_of
-from bayesnn.posterior.fused.sharing import share_out
+from bayesnn.posterior.fused.sharing import Pace, share_out
 from bayesnn.posterior.posterior import Posterior
+
+# What a task does not take.
+_NONE, _NO_STEPS = np.empty((1, 0)), np.empty(0)
 
 
 class FusedDensity:
@@ -49,6 +46,8 @@ class FusedDensity:
     def __init__(self, posterior: Posterior) -> None:
         self.posterior = posterior
         self._problem: Problem = problem_of(posterior)
+        self._pace = Pace()
+        self._work_of_pass = posterior.n_rows * posterior.n_weights
 
     def __repr__(self) -> str:
         return f"FusedDensity({self.posterior!r})"
@@ -69,14 +68,7 @@ class FusedDensity:
         w = self.posterior.check_weights(weights)
         batch = _rows_of(w, self.posterior.n_weights)
         values, gradients = np.empty(len(batch)), np.empty_like(batch)
-
-        def run(chains: slice) -> None:
-            values_and_gradients(self._problem, batch[chains], values[chains], gradients[chains])
-
-        def run_shared(parts: int) -> None:
-            values_and_gradients_shared(self._problem, batch, values, gradients, parts)
-
-        share_out(run, run_shared, len(batch), self._work(len(batch), 3))
+        self._run(GRADIENT, batch, values, gradients)
         return values.reshape(w.shape[:-1]), gradients.reshape(w.shape)
 
     def log_density(self, weights: ArrayLike) -> FloatArray:
@@ -94,14 +86,7 @@ class FusedDensity:
         w = self.posterior.check_weights(weights)
         batch = _rows_of(w, self.posterior.n_weights)
         values = np.empty(len(batch))
-
-        def run(chains: slice) -> None:
-            values_of_all(self._problem, batch[chains], values[chains])
-
-        def run_shared(parts: int) -> None:
-            values_of_all_shared(self._problem, batch, values, parts)
-
-        share_out(run, run_shared, len(batch), self._work(len(batch), 1))
+        self._run(VALUE, batch, values, _NONE)
         return values.reshape(w.shape[:-1])
 
     def leapfrog(
@@ -137,19 +122,43 @@ class FusedDensity:
         matrix = np.ascontiguousarray(np.atleast_2d(scale))
         transposed = matrix if scale.ndim == 1 else np.ascontiguousarray(matrix.T)
         steps, values = np.ascontiguousarray(step_sizes, dtype=np.float64), np.empty(len(w))
-
-        def run(chains: slice) -> None:
-            ends = w[chains], r[chains], values[chains], g[chains]
-            leapfrog(self._problem, matrix, transposed, steps[chains], n_steps, *ends)
-
-        def run_shared(parts: int) -> None:
-            leapfrog_shared(self._problem, matrix, transposed, steps, n_steps, w, r, values, g, parts)
-
-        share_out(run, run_shared, len(w), self._work(len(w), 3 * n_steps))
+        self._run(LEAPFROG, w, values, g, r, matrix, transposed, steps, n_steps)
         return w, r, values, g
 
-    def _work(self, n_chains: int, passes: int) -> int:
-        return passes * n_chains * self.posterior.n_rows * self.posterior.n_weights
+    def _run(
+        self,
+        task: int,
+        weights: FloatArray,
+        values: FloatArray,
+        gradients: FloatArray,
+        momenta: FloatArray = _NONE,
+        scale: FloatArray = _NONE,
+        transposed: FloatArray = _NONE,
+        steps: FloatArray = _NO_STEPS,
+        n_steps: int = 1,
+    ) -> None:
+        def run(chains: slice) -> None:
+            own = gradients if task == VALUE else gradients[chains]
+            run_chains(
+                task,
+                self._problem,
+                weights[chains],
+                values[chains],
+                own,
+                momenta[chains],
+                scale,
+                transposed,
+                steps[chains],
+                n_steps,
+            )
+
+        def run_shared(parts: int) -> None:
+            run_chains_shared(
+                parts, task, self._problem, weights, values, gradients, momenta, scale, transposed, steps, n_steps
+            )
+
+        passes = 1 if task == VALUE else 3 * n_steps
+        share_out(run, run_shared, len(weights), passes * len(weights) * self._work_of_pass, self._pace)
 
 
 def _rows_of(weights: FloatArray, n_weights: int) -> FloatArray:

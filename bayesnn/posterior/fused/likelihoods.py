@@ -5,15 +5,14 @@ that no output changes.
 """
 
 import numpy as np
-from numba import njit
 
 from bayesnn.arrays import FloatArray
-from bayesnn.posterior.fused.products import FAST
+from bayesnn.posterior.fused.compiling import reordered
 
 GAUSSIAN, INFERRED, HETEROSCEDASTIC, STUDENT_T, BERNOULLI, CATEGORICAL, POISSON = range(7)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
+@reordered
 def gaussian(out: FloatArray, y: FloatArray, inverse_sd: FloatArray, rows: int) -> float:  # pragma: no cover
     """One inverse standard deviation a row."""
     total = 0.0
@@ -26,7 +25,7 @@ def gaussian(out: FloatArray, y: FloatArray, inverse_sd: FloatArray, rows: int) 
     return -0.5 * total
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
+@reordered
 def inferred(
     out: FloatArray, y: FloatArray, log_sd: float, rows: int
 ) -> tuple[float, float]:  # pragma: no cover -- compiled
@@ -42,7 +41,7 @@ def inferred(
     return -0.5 * precision * total - count * log_sd, precision * total - count
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
+@reordered
 def heteroscedastic(out: FloatArray, y: FloatArray, rows: int) -> float:  # pragma: no cover -- compiled
     """Mean and log standard deviation."""
     mean, log_sd, target, total = out[0], out[1], y[0], 0.0
@@ -55,7 +54,7 @@ def heteroscedastic(out: FloatArray, y: FloatArray, rows: int) -> float:  # prag
     return total
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
+@reordered
 def student_t(out: FloatArray, y: FloatArray, df: float, scale: float, rows: int) -> float:  # pragma: no cover
     """Degrees of freedom and scale."""
     total = 0.0
@@ -68,7 +67,7 @@ def student_t(out: FloatArray, y: FloatArray, df: float, scale: float, rows: int
     return -0.5 * (df + 1.0) * total
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
+@reordered
 def bernoulli(out: FloatArray, y: FloatArray, rows: int) -> float:  # pragma: no cover -- compiled
     """Logits."""
     total = 0.0
@@ -83,7 +82,7 @@ def bernoulli(out: FloatArray, y: FloatArray, rows: int) -> float:  # pragma: no
     return total
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
+@reordered
 def categorical(out: FloatArray, y: FloatArray, rows: int) -> float:  # pragma: no cover -- compiled
     """One logit a class."""
     total = 0.0
@@ -102,7 +101,7 @@ def categorical(out: FloatArray, y: FloatArray, rows: int) -> float:  # pragma: 
     return total
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
+@reordered
 def poisson(out: FloatArray, y: FloatArray, rows: int) -> float:  # pragma: no cover -- compiled
     """Log rates."""
     total = 0.0

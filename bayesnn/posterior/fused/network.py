@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from bayesnn.arrays import FloatArray, IntArray
 from bayesnn.posterior.fused import likelihoods as lik
-from bayesnn.posterior.fused.activations import activate
+from bayesnn.posterior.fused.activations import TANH, activate
+from bayesnn.posterior.fused.compiling import inlined, inside, reordered
 from bayesnn.posterior.fused.freshness import forget_older
-from bayesnn.posterior.fused.products import FAST, add_outer, add_row_sums, put_products
+from bayesnn.posterior.fused.packs import plain
+from bayesnn.posterior.fused.products import NO_SLOPE, add_outer, put_products
 
 forget_older(Path(__file__).parent)
 
@@ -20,8 +22,9 @@ class Problem(NamedTuple):
 
     Parameters
     ----------
-    x : ndarray (blocks, in, rows)
-        Inputs, feature-major, in blocks of rows; the last is filled up with zeros.
+    x : ndarray (blocks * (in + 1) * rows,)
+        Inputs in blocks of rows, each feature-major and followed by a row of ones. The last is filled up with copies
+        of its last row: where they overflow, it does, too.
     y : ndarray (blocks, targets, rows)
         Targets.
     inverse_sd : ndarray (blocks, rows)
@@ -63,47 +66,51 @@ class Problem(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Where one thread works.
+    """Where one thread works; the first four are features by rows, and flat.
 
     Parameters
     ----------
-    hidden, slopes : ndarray (units, rows)
-        Values and slopes of all hidden units.
-    out : ndarray (outputs, rows)
-        Outputs, then their derivatives.
-    delta, next_delta : ndarray (widest, rows)
+    hidden : ndarray (units * rows,)
+        Values of the hidden units, each layer followed by a row of ones.
+    slopes : ndarray (units * rows,) or (0,)
+        Their slopes, where their values do not tell them.
+    delta, next_delta : ndarray (widest * rows,)
         Derivatives by the sums of one layer, and of the layer before.
+    out : ndarray (outputs, rows)
+        Outputs, then their derivatives: the beginning of `delta`.
     weights : ndarray (weights,) or (0,)
         Weights made of coordinates, where their prior's precision is inferred.
     """
 
     hidden: FloatArray
     slopes: FloatArray
-    out: FloatArray
     delta: FloatArray
     next_delta: FloatArray
+    out: FloatArray
     weights: FloatArray
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def room_for(problem: Problem) -> Room:  # pragma: no cover -- compiled
     """Make room for one thread."""
-    rows, widths = problem.x.shape[2], problem.widths
-    units, widest = 0, widths[len(widths) - 1]
+    rows, widths = problem.y.shape[2], problem.widths
+    n_outputs = widths[len(widths) - 1]
+    units, widest = 0, n_outputs
     for layer in range(1, len(widths) - 1):
-        units += widths[layer]
+        units += widths[layer] + 1
         widest = max(widest, widths[layer])
+    delta = np.zeros(widest * rows)
     return Room(
-        np.zeros((units, rows)),
-        np.zeros((units, rows)),
-        np.zeros((widths[len(widths) - 1], rows)),
-        np.zeros((widest, rows)),
-        np.zeros((widest, rows)),
+        np.ones(units * rows),
+        np.zeros(units * rows if problem.activation != TANH else 0),
+        delta,
+        np.zeros(widest * rows),
+        delta[: n_outputs * rows].reshape(n_outputs, rows),
         np.zeros(len(problem.group_of)),
     )
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@inlined
 def log_likelihood_block(
     problem: Problem, out: FloatArray, block: int, rows: int, last: float
 ) -> tuple[float, float]:  # pragma: no cover -- compiled
@@ -124,79 +131,94 @@ def log_likelihood_block(
     return lik.poisson(out, y, rows), 0.0
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def forward(problem: Problem, weights: FloatArray, block: int, rows: int, room: Room) -> None:  # pragma: no cover
+@inlined
+def forward(problem: Problem, weights: FloatArray, block: int, room: Room) -> None:  # pragma: no cover -- compiled
     """Fill hidden units, slopes and outputs of one block."""
-    widths = problem.widths
-    n_layers, first, unit = len(widths) - 1, 0, 0
-    inputs = problem.x[block]
+    widths, rows = problem.widths, problem.y.shape[2]
+    n_layers, first, unit, nothing = len(widths) - 1, plain(0), plain(0), plain(0)
+    inputs, at = problem.x, block * (widths[0] + 1) * rows
     for layer in range(n_layers):
         fan_in, fan_out = widths[layer], widths[layer + 1]
         is_last = layer == n_layers - 1
-        total = room.out if is_last else room.slopes[unit : unit + fan_out]
-        for j in range(fan_out):
-            start = float(weights[first + fan_in * fan_out + j]) if problem.bias else 0.0
-            row = total[j]
-            put_products(weights, first + j, fan_out, inputs, fan_in, start, row, rows)
-            if not is_last:  # while the sums are in the L1 cache
-                activate(problem.activation, row, room.hidden[unit + j])
+        totals, to = (room.delta, nothing) if is_last else (room.hidden, unit)
+        starts = first + fan_in * fan_out if problem.bias else plain(-1)
+        put_products(
+            weights,
+            first,
+            plain(1),
+            fan_out,
+            starts,
+            inputs,
+            at,
+            fan_in,
+            totals,
+            to,
+            fan_out,
+            rows,
+            plain(NO_SLOPE),
+            room.hidden,
+            room.slopes,
+            nothing,
+        )
         if not is_last:
-            inputs = room.hidden[unit : unit + fan_out]
-            unit += fan_out
+            activate(problem.activation, room.hidden, room.slopes, unit, fan_out * rows)
+            inputs, at = room.hidden, unit
+            unit += (fan_out + 1) * rows
         first += fan_in * fan_out + (fan_out if problem.bias else 0)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
-def times(delta: FloatArray, slope: FloatArray, rows: int) -> None:  # pragma: no cover -- compiled
-    """Multiply one unit's derivatives with its slopes."""
-    for r in range(rows):
-        delta[r] *= slope[r]
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
+@inlined
 def backward(
-    problem: Problem, weights: FloatArray, block: int, rows: int, room: Room, gradient: FloatArray
+    problem: Problem, weights: FloatArray, block: int, room: Room, gradient: FloatArray
 ) -> None:  # pragma: no cover -- compiled
     """Add what one block gives to the gradient."""
-    widths = problem.widths
-    n_layers, first, unit = len(widths) - 1, 0, len(room.hidden)
+    widths, rows = problem.widths, problem.y.shape[2]
+    n_layers, first, unit, bias = len(widths) - 1, plain(0), len(room.hidden), 1 if problem.bias else 0
     for layer in range(n_layers):
-        first += widths[layer] * widths[layer + 1] + (widths[layer + 1] if problem.bias else 0)
-    delta, spare, other = room.out, room.delta, room.next_delta
+        first += (widths[layer] + bias) * widths[layer + 1]
+    delta, spare = room.delta, room.next_delta
     for step in range(n_layers):
         layer = n_layers - 1 - step
         fan_in, fan_out = widths[layer], widths[layer + 1]
-        first -= fan_in * fan_out + (fan_out if problem.bias else 0)
+        first -= (fan_in + bias) * fan_out
+        inputs, at = problem.x, block * (fan_in + 1) * rows
         if layer > 0:
-            unit -= fan_in
-            inputs = room.hidden[unit : unit + fan_in]
-        else:
-            inputs = problem.x[block]
-        add_outer(inputs, fan_in, delta, fan_out, rows, gradient, first)
-        if problem.bias:
-            add_row_sums(delta, fan_out, rows, gradient, first + fan_in * fan_out)
+            unit -= (fan_in + 1) * rows
+            inputs, at = room.hidden, unit
+        # The row of ones after the inputs stands for the bias.
+        add_outer(inputs, at, fan_in + bias, delta, fan_out, rows, gradient, first)
         if layer > 0:
-            for i in range(fan_in):
-                row = spare[i]
-                put_products(weights, first + i * fan_out, 1, delta, fan_out, 0.0, row, rows)
-                times(row, room.slopes[unit + i], rows)
-            delta = spare
-            spare, other = other, spare
+            put_products(
+                weights,
+                first,
+                fan_out,
+                plain(1),
+                plain(-1),
+                delta,
+                plain(0),
+                fan_out,
+                spare,
+                plain(0),
+                fan_in,
+                rows,
+                problem.activation,
+                room.hidden,
+                room.slopes,
+                unit,
+            )
+            delta, spare = spare, delta
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def weights_at(problem: Problem, coordinates: FloatArray, room: Room) -> FloatArray:  # pragma: no cover -- compiled
-    """Return the network's weights: the first coordinates, or what they stand for under inferred precisions."""
-    n_weights = len(problem.group_of)
-    if n_weights == 0:
-        return coordinates
+@inside
+def weights_at(problem: Problem, coordinates: FloatArray, weights: FloatArray) -> None:  # pragma: no cover -- compiled
+    """Write what the first coordinates stand for under inferred precisions: the network's weights."""
+    n_weights = len(weights)
     for i in range(n_weights):
         sd = np.exp(-0.5 * coordinates[n_weights + problem.group_of[i]])
-        room.weights[i] = problem.centre[i] + coordinates[i] * sd
-    return room.weights
+        weights[i] = problem.centre[i] + coordinates[i] * sd
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@inside
 def pull_back(problem: Problem, coordinates: FloatArray, gradient: FloatArray) -> None:  # pragma: no cover -- compiled
     """Turn derivatives by the network's weights into derivatives by the coordinates, in place."""
     n_weights = len(problem.group_of)
@@ -206,76 +228,47 @@ def pull_back(problem: Problem, coordinates: FloatArray, gradient: FloatArray) -
         gradient[scale] -= 0.5 * coordinates[i] * gradient[i]
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def value_and_gradient_of(
-    problem: Problem, coordinates: FloatArray, gradient: FloatArray, room: Room
+@reordered
+def log_prior(
+    coordinates: FloatArray, precision: FloatArray, mean: FloatArray, with_gradient: bool, gradient: FloatArray
 ) -> float:  # pragma: no cover -- compiled
-    """Write the gradient (k,) of the log posterior at coordinates (k,), and return its value."""
-    value, stride, n = problem.constant, problem.x.shape[2], len(coordinates)
-    weights, last = weights_at(problem, coordinates, room), coordinates[n - 1]
-    gradient[:] = 0.0
-    for block in range(len(problem.x)):
-        rows = min(stride, problem.n_rows - block * stride)
-        forward(problem, weights, block, rows, room)
-        part, by_noise = log_likelihood_block(problem, room.out, block, rows, last)
-        value += part
-        if problem.likelihood == lik.INFERRED:
-            gradient[n - 1] += by_noise
-        backward(problem, weights, block, rows, room, gradient)
-    pull_back(problem, coordinates, gradient)
-    for i in range(n):
-        deviation = coordinates[i] - problem.prior_mean[i]
-        pull = problem.prior_precision[i] * deviation
-        value -= 0.5 * pull * deviation
-        gradient[i] -= pull
+    """Return the log prior without its normaliser, and add its gradient where it is wanted."""
+    value = 0.0
+    if with_gradient:
+        for i in range(len(coordinates)):
+            deviation = coordinates[i] - mean[i]
+            pull = precision[i] * deviation
+            value -= 0.5 * pull * deviation
+            gradient[i] -= pull
+    else:
+        for i in range(len(coordinates)):
+            deviation = coordinates[i] - mean[i]
+            value -= 0.5 * precision[i] * deviation * deviation
     return value
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def values_and_gradients(
-    problem: Problem, weights: FloatArray, values: FloatArray, gradients: FloatArray
-) -> None:  # pragma: no cover -- compiled
-    """Fill values (chains,) and gradients (chains, k) at weights (chains, k)."""
-    room = room_for(problem)
-    for chain in range(len(weights)):
-        values[chain] = value_and_gradient_of(problem, weights[chain], gradients[chain], room)
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def values_of_all(problem: Problem, weights: FloatArray, values: FloatArray) -> None:  # pragma: no cover -- compiled
-    """Fill log densities (chains,) at weights (chains, k)."""
-    room, stride = room_for(problem), problem.x.shape[2]
-    for chain in range(len(weights)):
-        point = weights[chain]
-        value, last = problem.constant, point[len(point) - 1]
-        w = weights_at(problem, point, room)
-        for i in range(len(point)):
-            deviation = point[i] - problem.prior_mean[i]
-            value -= 0.5 * problem.prior_precision[i] * deviation * deviation
-        for block in range(len(problem.x)):
-            rows = min(stride, problem.n_rows - block * stride)
-            forward(problem, w, block, rows, room)
-            value += log_likelihood_block(problem, room.out, block, rows, last)[0]
-        values[chain] = value
-
-
-@njit(cache=True, error_model="numpy", nogil=True, parallel=True)
-def values_and_gradients_shared(
-    problem: Problem, weights: FloatArray, values: FloatArray, gradients: FloatArray, parts: int
-) -> None:  # pragma: no cover -- compiled
-    """Do the same, chains shared out over so many threads."""
-    n = len(weights)
-    for part in prange(parts):
-        chains = slice(n * part // parts, n * (part + 1) // parts)
-        values_and_gradients(problem, weights[chains], values[chains], gradients[chains])
-
-
-@njit(cache=True, error_model="numpy", nogil=True, parallel=True)
-def values_of_all_shared(
-    problem: Problem, weights: FloatArray, values: FloatArray, parts: int
-) -> None:  # pragma: no cover -- compiled
-    """Do the same, chains shared out over so many threads."""
-    n = len(weights)
-    for part in prange(parts):
-        chains = slice(n * part // parts, n * (part + 1) // parts)
-        values_of_all(problem, weights[chains], values[chains])
+@inlined
+def value_and_gradient_of(
+    problem: Problem, coordinates: FloatArray, with_gradient: bool, gradient: FloatArray, room: Room
+) -> float:  # pragma: no cover -- compiled
+    """Return the log posterior at coordinates (k,), and write its gradient (k,) where it is wanted."""
+    value, stride, n = problem.constant, problem.y.shape[2], len(coordinates)
+    weights, last = coordinates, coordinates[n - 1]
+    if len(room.weights) > 0:
+        weights_at(problem, coordinates, room.weights)
+        weights = room.weights
+    if with_gradient:
+        gradient[:] = 0.0
+    for block in range(len(problem.y)):
+        rows = min(stride, problem.n_rows - block * stride)
+        forward(problem, weights, block, room)
+        part, by_noise = log_likelihood_block(problem, room.out, block, rows, last)
+        value += part
+        if with_gradient:
+            room.out[:, rows:] = 0.0
+            backward(problem, weights, block, room, gradient)
+            if problem.likelihood == lik.INFERRED:
+                gradient[n - 1] += by_noise
+    if with_gradient and len(room.weights) > 0:
+        pull_back(problem, coordinates, gradient)
+    return value + log_prior(coordinates, problem.prior_precision, problem.prior_mean, with_gradient, gradient)

@@ -18,11 +18,11 @@ from bayesnn.posterior.poisson import Poisson
 from bayesnn.posterior.posterior import Posterior
 from bayesnn.posterior.student_t import StudentT
 
-# Rows of a block, so that its hidden units and their slopes stay in the L2 cache: long loops, few of them.
-UNITS_TIMES_ROWS = 2**15
-LEAST_ROWS, MOST_ROWS = 64, 256
-# Blocks are filled up to whole vectors of the widest registers, eight doubles.
-VECTOR = 8
+# Rows of a block, so that its hidden units stay near the L1 cache, and whole tiles (`packs.WIDE`) where there are many.
+UNITS_TIMES_ROWS = 2**12
+LEAST_ROWS, MOST_ROWS, TILE = 64, 256, 32
+# Blocks are filled up to whole packs.
+PACK = 8
 
 LIKELIHOODS: dict[type, int] = {
     Gaussian: lik.GAUSSIAN,
@@ -63,7 +63,7 @@ def problem_of(posterior: Posterior) -> Problem:
         inverse_sd = inverse_sd / likelihood.noise_sds(len(x))
     widths: IntArray = np.array(model.widths, dtype=np.int64)
     return Problem(
-        x=in_blocks(x, rows),
+        x=np.ravel(in_blocks(np.column_stack([x, np.ones(len(x))]), rows)),
         y=in_blocks(y, rows),
         inverse_sd=np.ascontiguousarray(in_blocks(inverse_sd, rows)[:, 0]),
         n_rows=len(x),
@@ -81,17 +81,16 @@ def problem_of(posterior: Posterior) -> Problem:
 
 
 def rows_of_block(n_rows: int, n_units: int) -> int:
-    """Return how many rows a block holds: all blocks about equally many, and whole vectors."""
-    most = min(max(UNITS_TIMES_ROWS // max(n_units, 1), LEAST_ROWS), MOST_ROWS)
+    """Return how many rows a block holds: all blocks about equally many, and whole packs."""
+    most = min(max(UNITS_TIMES_ROWS // max(n_units, 1), LEAST_ROWS), MOST_ROWS) // TILE * TILE
     n_blocks = -(-n_rows // most)
-    return -(-n_rows // (n_blocks * VECTOR)) * VECTOR
+    return -(-n_rows // (n_blocks * PACK)) * PACK
 
 
 def in_blocks(array: FloatArray, rows: int) -> FloatArray:
-    """Cut rows (n, m) into feature-major blocks (blocks, m, rows), the last filled up with zeros."""
+    """Cut rows (n, m) into feature-major blocks (blocks, m, rows), the last filled up with copies of its last row."""
     n_blocks = -(-len(array) // rows)
-    padded = np.zeros((n_blocks * rows, array.shape[1]))
-    padded[: len(array)] = array
+    padded = array[np.minimum(np.arange(n_blocks * rows), len(array) - 1)]
     return np.ascontiguousarray(padded.reshape(n_blocks, rows, -1).transpose(0, 2, 1))
 
 
