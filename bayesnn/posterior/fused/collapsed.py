@@ -20,14 +20,16 @@ import numpy as np
 from numba import njit, prange
 
 from bayesnn.arrays import FloatArray
-from bayesnn.posterior.fused.activations import activate
-from bayesnn.posterior.fused.leapfrog import scaled
-from bayesnn.posterior.fused.network import Problem, times
-from bayesnn.posterior.fused.products import add_outer, add_row_sums, put_products
+from bayesnn.posterior.fused.activations import TANH, activate
+from bayesnn.posterior.fused.chains import LEAPFROG, VALUE, scaled
+from bayesnn.posterior.fused.compiling import inlined, reordered
+from bayesnn.posterior.fused.network import Problem, log_prior
+from bayesnn.posterior.fused.packs import plain
+from bayesnn.posterior.fused.products import NO_SLOPE, add_outer, put_products
 
 
 class OutputLayer(NamedTuple):
-    """What the kernel is told of the output layer and its rest, beside the problem; every array C-contiguous.
+    """What the kernel is told of the output layer and the rest, beside the problem; every array C-contiguous.
 
     Parameters
     ----------
@@ -50,24 +52,31 @@ class OutputLayer(NamedTuple):
 
 
 class Space(NamedTuple):
-    """Where one thread works.
+    """Where one thread works; all but the last four are flat.
 
     Parameters
     ----------
-    hidden, slopes : ndarray (blocks, units, rows)
-        Values and slopes of all hidden units at all rows: the way back begins when all rows have been seen.
-    features : ndarray (q + outputs, rows)
+    hidden : ndarray (blocks * units * rows,)
+        Values of the hidden units at all rows, each layer followed by a row of ones: the way back begins when all rows
+        have been seen.
+    slopes : ndarray (blocks * units * rows,) or (0,)
+        Their slopes, where their values do not tell them.
+    features : ndarray ((q + outputs) * rows,)
         Last hidden units, ones, and targets or residuals of one block, each over the noise of its row.
-    delta, next_delta : ndarray (widest, rows)
+    delta, next_delta : ndarray (widest * rows,)
         Derivatives by the sums of one layer, and of the layer before.
     moments : ndarray (q * (q + outputs),)
         Products of the features with each other and with the targets.
+    pull : ndarray (units of the last layer * (q + outputs),)
+        What each feature adds to the derivative by each unit.
     factors : ndarray (outputs, q, q)
         Lower Cholesky factor of A, for each output.
     means : ndarray (outputs, q)
         Of the output weights.
-    pull : ndarray (units of the last layer * (q + outputs),)
-        What each feature adds to the derivative by each unit.
+    squares : ndarray (outputs,)
+        Of the targets over their noise, summed.
+    column : ndarray (q,)
+        Of an inverse.
     """
 
     hidden: FloatArray
@@ -76,79 +85,108 @@ class Space(NamedTuple):
     delta: FloatArray
     next_delta: FloatArray
     moments: FloatArray
+    pull: FloatArray
     factors: FloatArray
     means: FloatArray
-    pull: FloatArray
+    squares: FloatArray
+    column: FloatArray
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def space_for(problem: Problem, top: OutputLayer) -> Space:  # pragma: no cover -- compiled
     """Make room for one thread."""
     widths = problem.widths
-    n_blocks, _, rows = problem.x.shape
+    n_blocks, _, rows = problem.y.shape
     n_outputs, q = top.out_precision.shape
     units, widest = 0, 0
     for layer in range(1, len(widths) - 1):
-        units += widths[layer]
+        units += widths[layer] + 1
         widest = max(widest, widths[layer])
     last = widths[len(widths) - 2]
-    features = np.zeros((q + n_outputs, rows))
     return Space(
-        np.zeros((n_blocks, units, rows)),
-        np.zeros((n_blocks, units, rows)),
-        features,
-        np.zeros((widest, rows)),
-        np.zeros((widest, rows)),
+        np.ones(n_blocks * units * rows),
+        np.zeros(n_blocks * units * rows if problem.activation != TANH else 0),
+        np.zeros((q + n_outputs) * rows),
+        np.zeros(widest * rows),
+        np.zeros(widest * rows),
         np.zeros(q * (q + n_outputs)),
+        np.zeros(last * (q + n_outputs)),
         np.zeros((n_outputs, q, q)),
         np.zeros((n_outputs, q)),
-        np.zeros(last * (q + n_outputs)),
+        np.zeros(n_outputs),
+        np.zeros(q),
     )
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def hidden_units(problem: Problem, weights: FloatArray, block: int, space: Space) -> None:  # pragma: no cover
-    """Fill hidden units and slopes of one block."""
-    widths, rows = problem.widths, problem.x.shape[2]
-    first, unit = 0, 0
-    inputs = problem.x[block]
-    hidden, slopes = space.hidden[block], space.slopes[block]
+@inlined
+def hidden_units(problem: Problem, weights: FloatArray, block: int, space: Space) -> int:  # pragma: no cover
+    """Fill hidden units and slopes of one block, and return where those of the last layer begin."""
+    widths, rows = problem.widths, problem.y.shape[2]
+    first, nothing = plain(0), plain(0)
+    unit = block * (len(space.hidden) // len(problem.y))
+    inputs, at = problem.x, block * (widths[0] + 1) * rows
+    last = unit
     for layer in range(len(widths) - 2):
         fan_in, fan_out = widths[layer], widths[layer + 1]
-        for j in range(fan_out):
-            start = float(weights[first + fan_in * fan_out + j]) if problem.bias else 0.0
-            row = slopes[unit + j]
-            put_products(weights, first + j, fan_out, inputs, fan_in, start, row, rows)
-            activate(problem.activation, row, hidden[unit + j])
-        inputs = hidden[unit : unit + fan_out]
-        unit += fan_out
+        starts = first + fan_in * fan_out if problem.bias else plain(-1)
+        put_products(
+            weights,
+            first,
+            plain(1),
+            fan_out,
+            starts,
+            inputs,
+            at,
+            fan_in,
+            space.hidden,
+            unit,
+            fan_out,
+            rows,
+            plain(NO_SLOPE),
+            space.hidden,
+            space.slopes,
+            nothing,
+        )
+        activate(problem.activation, space.hidden, space.slopes, unit, fan_out * rows)
+        inputs, at, last = space.hidden, unit, unit
+        unit += (fan_out + 1) * rows
         first += fan_in * fan_out + (fan_out if problem.bias else 0)
+    return last
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def weigh_features(problem: Problem, block: int, space: Space) -> None:  # pragma: no cover -- compiled
-    """Fill the features of one block: units, ones and targets, each over the noise of its row (0 beyond the data)."""
-    last = problem.widths[len(problem.widths) - 2]
-    hidden, inverse_sd, features = space.hidden[block], problem.inverse_sd[block], space.features
-    begin = len(hidden) - last
-    q = last
-    for j in range(last):
-        unit, feature = hidden[begin + j], features[j]
-        for r in range(len(inverse_sd)):
-            feature[r] = unit[r] * inverse_sd[r]
-    if problem.bias:
-        features[last, :] = inverse_sd
-        q += 1
+@reordered
+def over_noise(
+    values: FloatArray, at: int, inverse_sd: FloatArray, count: int, rows: int, features: FloatArray, to: int
+) -> None:  # pragma: no cover -- compiled
+    """Write one feature over the noise of its rows, and 0 beyond the data."""
+    for r in range(count):
+        features[to + r] = values[at + r] * inverse_sd[r]
+    for r in range(count, rows):
+        features[to + r] = 0.0
+
+
+@inlined
+def weigh_features(problem: Problem, q: int, block: int, last: int, space: Space) -> None:  # pragma: no cover
+    """Fill the features of one block: the units that begin at `last`, ones and targets."""
+    rows, inverse_sd = problem.y.shape[2], problem.inverse_sd[block]
+    count = min(rows, problem.n_rows - block * rows)
+    for j in range(q):  # the row of ones after the units stands for the bias
+        over_noise(space.hidden, last + j * rows, inverse_sd, count, rows, space.features, j * rows)
     for o in range(problem.y.shape[1]):
-        target, feature = problem.y[block, o], features[q + o]
-        for r in range(len(inverse_sd)):
-            feature[r] = target[r] * inverse_sd[r]
+        over_noise(problem.y[block, o], plain(0), inverse_sd, count, rows, space.features, (q + o) * rows)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def solve_outputs(
-    top: OutputLayer, noise_precision: float, squares: FloatArray, space: Space
-) -> float:  # pragma: no cover -- compiled
+@reordered
+def sum_of_squares(values: FloatArray, at: int, rows: int) -> float:  # pragma: no cover -- compiled
+    """Return the sum of the squares of one feature."""
+    total = 0.0
+    for r in range(at, at + rows):
+        total += values[r] * values[r]
+    return total
+
+
+@inlined
+def solve_outputs(top: OutputLayer, noise_precision: float, space: Space) -> float:  # pragma: no cover -- compiled
     """Factor and solve for each output's weights; return the log of the integral over them, up to the constant.
 
     NaN where a factor does not exist.
@@ -158,7 +196,7 @@ def solve_outputs(
     for o in range(n_outputs):
         factor, mean = space.factors[o], space.means[o]
         prior, centre = top.out_precision[o], top.out_mean[o]
-        total -= 0.5 * noise_precision * squares[o]
+        total -= 0.5 * noise_precision * space.squares[o]
         for j in range(q):
             for i in range(j + 1):
                 factor[j, i] = noise_precision * space.moments[j * width + i]
@@ -185,38 +223,33 @@ def solve_outputs(
     return total
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@inlined
 def find_outputs(
-    problem: Problem, top: OutputLayer, coordinates: FloatArray, space: Space, squares: FloatArray
+    problem: Problem, top: OutputLayer, coordinates: FloatArray, space: Space
 ) -> float:  # pragma: no cover -- compiled
     """Go forward through all rows and solve for the output layer; return the log density without the kept prior."""
     n_outputs, q = top.out_precision.shape
-    rows, width = problem.x.shape[2], q + n_outputs
+    rows, width = problem.y.shape[2], q + n_outputs
     log_sd = float(coordinates[len(coordinates) - 1]) if top.infers_noise else 0.0
     space.moments[:] = 0.0
-    squares[:] = 0.0
-    for block in range(len(problem.x)):
-        hidden_units(problem, coordinates, block, space)
-        weigh_features(problem, block, space)
-        add_outer(space.features, q, space.features, width, rows, space.moments, 0)
+    space.squares[:] = 0.0
+    for block in range(len(problem.y)):
+        last = hidden_units(problem, coordinates, block, space)
+        weigh_features(problem, q, block, last, space)
+        add_outer(space.features, plain(0), q, space.features, width, rows, space.moments, plain(0))
         for o in range(n_outputs):
-            target = space.features[q + o]
-            for r in range(rows):
-                squares[o] += target[r] * target[r]
-    value = solve_outputs(top, np.exp(-2.0 * log_sd), squares, space)
+            space.squares[o] += sum_of_squares(space.features, (q + o) * rows, rows)
+    value = solve_outputs(top, np.exp(-2.0 * log_sd), space)
     return value + top.constant - n_outputs * problem.n_rows * log_sd
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def find_pull(
-    problem: Problem, top: OutputLayer, noise_precision: float, space: Space
-) -> float:  # pragma: no cover -- compiled
+@inlined
+def find_pull(problem: Problem, top: OutputLayer, noise_precision: float, space: Space) -> float:  # pragma: no cover
     """Write how features and residuals pull at each unit; return the effective number of output weights."""
     n_outputs, q = top.out_precision.shape
-    width, units = q + n_outputs, problem.widths[len(problem.widths) - 2]
+    width, units, column = q + n_outputs, problem.widths[len(problem.widths) - 2], space.column
     space.pull[:] = 0.0
     effective = float(n_outputs * q)
-    column = np.empty(q)
     for o in range(n_outputs):
         factor = space.factors[o]
         for j in range(q):  # column j of the inverse of A
@@ -238,193 +271,186 @@ def find_pull(
     return effective
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@reordered
+def subtract_fit(
+    features: FloatArray, means: FloatArray, q: int, at: int, rows: int
+) -> None:  # pragma: no cover -- compiled
+    """Turn the targets that begin at `at` into residuals."""
+    for j in range(q):
+        weight = means[j]
+        for r in range(rows):
+            features[at + r] -= weight * features[j * rows + r]
+
+
+@reordered
+def times_rows(values: FloatArray, factors: FloatArray, count: int, rows: int) -> None:  # pragma: no cover
+    """Multiply each of so many features with a factor a row."""
+    for j in range(count):
+        for r in range(rows):
+            values[j * rows + r] *= factors[r]
+
+
+@inlined
 def go_back(
-    problem: Problem, weights: FloatArray, block: int, width: int, space: Space, gradient: FloatArray
+    problem: Problem, weights: FloatArray, block: int, last: int, width: int, space: Space, gradient: FloatArray
 ) -> None:  # pragma: no cover -- compiled
     """Add what one block gives to the gradient by the hidden weights."""
-    widths, rows = problem.widths, problem.x.shape[2]
-    hidden, slopes, inverse_sd = space.hidden[block], space.slopes[block], problem.inverse_sd[block]
-    n_hidden, first, unit = len(widths) - 2, 0, 0
+    widths, rows, bias = problem.widths, problem.y.shape[2], 1 if problem.bias else 0
+    n_hidden, first, unit = len(widths) - 2, plain(0), last
     for layer in range(n_hidden - 1):
-        first += widths[layer] * widths[layer + 1] + (widths[layer + 1] if problem.bias else 0)
-        unit += widths[layer + 1]
+        first += (widths[layer] + bias) * widths[layer + 1]
     delta, spare = space.delta, space.next_delta
-    for j in range(widths[n_hidden]):
-        row = delta[j]
-        put_products(space.pull, j * width, 1, space.features, width, 0.0, row, rows)
-        times(row, inverse_sd, rows)
-        times(row, slopes[unit + j], rows)
+    put_products(
+        space.pull,
+        plain(0),
+        width,
+        plain(1),
+        plain(-1),
+        space.features,
+        plain(0),
+        width,
+        delta,
+        plain(0),
+        widths[n_hidden],
+        rows,
+        problem.activation,
+        space.hidden,
+        space.slopes,
+        unit,
+    )
+    times_rows(delta, problem.inverse_sd[block], widths[n_hidden], rows)
     for step in range(n_hidden):
         layer = n_hidden - 1 - step
         fan_in, fan_out = widths[layer], widths[layer + 1]
-        inputs = problem.x[block] if layer == 0 else hidden[unit - fan_in : unit]
-        add_outer(inputs, fan_in, delta, fan_out, rows, gradient, first)
-        if problem.bias:
-            add_row_sums(delta, fan_out, rows, gradient, first + fan_in * fan_out)
+        inputs, at = problem.x, block * (fan_in + 1) * rows
         if layer > 0:
-            unit -= fan_in
-            for i in range(fan_in):
-                row = spare[i]
-                put_products(weights, first + i * fan_out, 1, delta, fan_out, 0.0, row, rows)
-                times(row, slopes[unit + i], rows)
+            unit -= (fan_in + 1) * rows
+            inputs, at = space.hidden, unit
+        add_outer(inputs, at, fan_in + bias, delta, fan_out, rows, gradient, first)
+        if layer > 0:
+            put_products(
+                weights,
+                first,
+                fan_out,
+                plain(1),
+                plain(-1),
+                delta,
+                plain(0),
+                fan_out,
+                spare,
+                plain(0),
+                fan_in,
+                rows,
+                problem.activation,
+                space.hidden,
+                space.slopes,
+                unit,
+            )
             delta, spare = spare, delta
-            first -= widths[layer - 1] * fan_in + (fan_in if problem.bias else 0)
+            first -= (widths[layer - 1] + bias) * fan_in
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def kept_prior(top: OutputLayer, coordinates: FloatArray, gradient: FloatArray) -> float:  # pragma: no cover
-    """Subtract the prior's pull from the gradient, and return its log density up to the constant."""
-    value = 0.0
-    for i in range(len(coordinates)):
-        deviation = coordinates[i] - top.prior_mean[i]
-        pull = top.prior_precision[i] * deviation
-        value -= 0.5 * pull * deviation
-        gradient[i] -= pull
-    return value
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
+@inlined
 def collapsed_value_and_gradient_of(
-    problem: Problem, top: OutputLayer, coordinates: FloatArray, gradient: FloatArray, space: Space, squares: FloatArray
+    problem: Problem, top: OutputLayer, coordinates: FloatArray, with_gradient: bool, gradient: FloatArray, space: Space
 ) -> float:  # pragma: no cover -- compiled
-    """Write the gradient (m,) of the log density at coordinates (m,), and return its value."""
+    """Return the log density at coordinates (m,), and write its gradient (m,) where it is wanted."""
     n_outputs, q = top.out_precision.shape
-    rows, width, last = problem.x.shape[2], q + n_outputs, len(coordinates) - 1
-    value = find_outputs(problem, top, coordinates, space, squares)
-    gradient[:] = 0.0
-    noise_precision = np.exp(-2.0 * coordinates[last]) if top.infers_noise else 1.0
-    effective = find_pull(problem, top, noise_precision, space)
-    residual_squares = 0.0
-    for block in range(len(problem.x)):
-        weigh_features(problem, block, space)
-        for o in range(n_outputs):
-            residual = space.features[q + o]
-            for j in range(q):
-                weight, feature = space.means[o, j], space.features[j]
-                for r in range(rows):
-                    residual[r] -= weight * feature[r]
-            if top.infers_noise:
-                for r in range(rows):
-                    residual_squares += residual[r] * residual[r]
-        go_back(problem, coordinates, block, width, space, gradient)
-    if top.infers_noise:
-        gradient[last] = noise_precision * residual_squares - n_outputs * problem.n_rows + effective
-    return value + kept_prior(top, coordinates, gradient)
+    rows, width, end = problem.y.shape[2], q + n_outputs, len(coordinates) - 1
+    value = find_outputs(problem, top, coordinates, space)
+    if with_gradient:
+        gradient[:] = 0.0
+        noise_precision = np.exp(-2.0 * coordinates[end]) if top.infers_noise else 1.0
+        effective = find_pull(problem, top, noise_precision, space)
+        units = len(space.hidden) // len(problem.y)
+        last_layer = (problem.widths[len(problem.widths) - 2] + 1) * rows
+        residual_squares = 0.0
+        for block in range(len(problem.y)):
+            last = (block + 1) * units - last_layer
+            weigh_features(problem, q, block, last, space)
+            for o in range(n_outputs):
+                subtract_fit(space.features, space.means[o], q, (q + o) * rows, rows)
+                residual_squares += sum_of_squares(space.features, (q + o) * rows, rows)
+            go_back(problem, coordinates, block, last, width, space, gradient)
+        if top.infers_noise:
+            gradient[end] = noise_precision * residual_squares - n_outputs * problem.n_rows + effective
+    return value + log_prior(coordinates, top.prior_precision, top.prior_mean, with_gradient, gradient)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def collapsed_values_and_gradients(
-    problem: Problem, top: OutputLayer, coordinates: FloatArray, values: FloatArray, gradients: FloatArray
-) -> None:  # pragma: no cover -- compiled
-    """Fill values (chains,) and gradients (chains, m) at coordinates (chains, m)."""
-    space, squares = space_for(problem, top), np.zeros(len(top.out_mean))
-    for chain in range(len(coordinates)):
-        values[chain] = collapsed_value_and_gradient_of(
-            problem, top, coordinates[chain], gradients[chain], space, squares
-        )
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def conditionals(
+def run_collapsed(
+    task: int,
     problem: Problem,
     top: OutputLayer,
     coordinates: FloatArray,
     values: FloatArray,
-    means: FloatArray,
-    factors: FloatArray,
-) -> None:  # pragma: no cover -- compiled
-    """Fill log densities (chains,), and means (chains, outputs, q) and factors of the output weights' laws."""
-    space, squares = space_for(problem, top), np.zeros(len(top.out_mean))
-    nowhere = np.empty(coordinates.shape[1])
-    for chain in range(len(coordinates)):
-        values[chain] = find_outputs(problem, top, coordinates[chain], space, squares)
-        values[chain] += kept_prior(top, coordinates[chain], nowhere)
-        means[chain] = space.means
-        factors[chain] = space.factors
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def collapsed_leapfrog(
-    problem: Problem,
-    top: OutputLayer,
+    gradients: FloatArray,
+    momenta: FloatArray,
     scale: FloatArray,
     transposed: FloatArray,
     step_sizes: FloatArray,
     n_steps: int,
-    coordinates: FloatArray,
-    momenta: FloatArray,
-    values: FloatArray,
-    gradients: FloatArray,
+    means: FloatArray,
+    factors: FloatArray,
 ) -> None:  # pragma: no cover -- compiled
-    """Advance coordinates, standard momenta (chains, m) and gradients in place; write log densities (chains,)."""
-    space, squares = space_for(problem, top), np.zeros(len(top.out_mean))
+    """Write log densities (chains,) at coordinates (chains, m), and what the task asks for.
+
+    `VALUE` asks for means (chains, outputs, q) and factors of the laws of the output weights, `GRADIENT` for gradients
+    (chains, m); for `LEAPFROG` coordinates, standard momenta and gradients (chains, m) advance in place first. What a
+    task does not take may be empty.
+    """
+    space = space_for(problem, top)
     for chain in range(len(coordinates)):
-        w, r, g, h = coordinates[chain], momenta[chain], gradients[chain], step_sizes[chain]
-        scaled(transposed, g, 0.5 * h, r)
+        w, g = coordinates[chain], gradients[chain if task != VALUE else 0]
+        r, h = (momenta[chain], step_sizes[chain]) if task == LEAPFROG else (g, 0.0)
+        if task == LEAPFROG:
+            scaled(transposed, g, 0.5 * h, r)
         for step in range(n_steps):
-            scaled(scale, r, h, w)
-            values[chain] = collapsed_value_and_gradient_of(problem, top, w, g, space, squares)
+            if task == LEAPFROG:
+                scaled(scale, r, h, w)
+            values[chain] = collapsed_value_and_gradient_of(problem, top, w, task != VALUE, g, space)
             if not np.isfinite(values[chain]):
                 break  # nothing is accepted from here
-            scaled(transposed, g, 0.5 * h if step == n_steps - 1 else h, r)
+            if task == LEAPFROG:
+                scaled(transposed, g, 0.5 * h if step == n_steps - 1 else h, r)
+        if task == VALUE:
+            means[chain] = space.means
+            factors[chain] = space.factors
 
 
 @njit(cache=True, error_model="numpy", nogil=True, parallel=True)
-def collapsed_values_and_gradients_shared(
-    problem: Problem, top: OutputLayer, coordinates: FloatArray, values: FloatArray, gradients: FloatArray, parts: int
-) -> None:  # pragma: no cover -- compiled
-    """Do the same, chains shared out over so many threads."""
-    n = len(coordinates)
-    for part in prange(parts):
-        chains = slice(n * part // parts, n * (part + 1) // parts)
-        collapsed_values_and_gradients(problem, top, coordinates[chains], values[chains], gradients[chains])
-
-
-@njit(cache=True, error_model="numpy", nogil=True, parallel=True)
-def conditionals_shared(
+def run_collapsed_shared(
+    parts: int,
+    task: int,
     problem: Problem,
     top: OutputLayer,
     coordinates: FloatArray,
     values: FloatArray,
-    means: FloatArray,
-    factors: FloatArray,
-    parts: int,
-) -> None:  # pragma: no cover -- compiled
-    """Do the same, chains shared out over so many threads."""
-    n = len(coordinates)
-    for part in prange(parts):
-        chains = slice(n * part // parts, n * (part + 1) // parts)
-        conditionals(problem, top, coordinates[chains], values[chains], means[chains], factors[chains])
-
-
-@njit(cache=True, error_model="numpy", nogil=True, parallel=True)
-def collapsed_leapfrog_shared(
-    problem: Problem,
-    top: OutputLayer,
+    gradients: FloatArray,
+    momenta: FloatArray,
     scale: FloatArray,
     transposed: FloatArray,
     step_sizes: FloatArray,
     n_steps: int,
-    coordinates: FloatArray,
-    momenta: FloatArray,
-    values: FloatArray,
-    gradients: FloatArray,
-    parts: int,
+    means: FloatArray,
+    factors: FloatArray,
 ) -> None:  # pragma: no cover -- compiled
     """Do the same, chains shared out over so many threads."""
     n = len(coordinates)
     for part in prange(parts):
         chains = slice(n * part // parts, n * (part + 1) // parts)
-        collapsed_leapfrog(
+        run_collapsed(
+            task,
             problem,
             top,
+            coordinates[chains],
+            values[chains],
+            gradients[chains] if task != VALUE else gradients,
+            momenta[chains],
             scale,
             transposed,
             step_sizes[chains],
             n_steps,
-            coordinates[chains],
-            momenta[chains],
-            values[chains],
-            gradients[chains],
+            means[chains],
+            factors[chains],
         )

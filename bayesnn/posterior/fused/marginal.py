@@ -5,21 +5,17 @@ import numpy as np
 from bayesnn.arrays import ArrayLike, FloatArray, IntArray
 from bayesnn.errors import ArgumentError
 from bayesnn.models import MLP, WithConstants
-from bayesnn.posterior.fused.collapsed import (
-    OutputLayer,
-    collapsed_leapfrog,
-    collapsed_leapfrog_shared,
-    collapsed_values_and_gradients,
-    collapsed_values_and_gradients_shared,
-    conditionals,
-    conditionals_shared,
-)
+from bayesnn.posterior.fused.chains import GRADIENT, LEAPFROG, VALUE
+from bayesnn.posterior.fused.collapsed import OutputLayer, run_collapsed, run_collapsed_shared
 from bayesnn.posterior.fused.network import Problem
 from bayesnn.posterior.fused.problem import problem_of
-from bayesnn.posterior.fused.sharing import share_out
+from bayesnn.posterior.fused.sharing import Pace, share_out
 from bayesnn.posterior.gaussian import Gaussian
 from bayesnn.posterior.heteroscedastic import LOG_2PI, InferredGaussian
 from bayesnn.posterior.posterior import Posterior
+
+# What a task does not take.
+_NONE, _NO_STEPS, _NO_MEANS, _NO_FACTORS = np.empty((1, 0)), np.empty(0), np.empty((0, 0, 0)), np.empty((0, 0, 0, 0))
 
 
 class MarginalDensity:
@@ -82,6 +78,7 @@ class MarginalDensity:
                 "posterior", "a flat prior of output weights", "a proper one, or the law may have no sum"
             )
         self._problem: Problem = problem
+        self._pace = Pace()
         self._top = OutputLayer(
             infers_noise=isinstance(likelihood, InferredGaussian),
             prior_precision=np.ascontiguousarray(precision[self.kept]),
@@ -115,14 +112,7 @@ class MarginalDensity:
         """
         w, batch = self._checked(kept)
         values, gradients = np.empty(len(batch)), np.empty_like(batch)
-
-        def run(chains: slice) -> None:
-            collapsed_values_and_gradients(self._problem, self._top, batch[chains], values[chains], gradients[chains])
-
-        def run_shared(parts: int) -> None:
-            collapsed_values_and_gradients_shared(self._problem, self._top, batch, values, gradients, parts)
-
-        share_out(run, run_shared, len(batch), self._work(len(batch)))
+        self._run(GRADIENT, batch, values, gradients)
         return values.reshape(w.shape[:-1]), gradients.reshape(w.shape)
 
     def log_density(self, kept: ArrayLike) -> FloatArray:
@@ -144,16 +134,7 @@ class MarginalDensity:
         transposed = matrix if scale.ndim == 1 else np.ascontiguousarray(matrix.T)
         steps, values = np.ascontiguousarray(step_sizes, dtype=np.float64), np.empty(len(w))
 
-        def run(chains: slice) -> None:
-            ends = w[chains], r[chains], values[chains], g[chains]
-            collapsed_leapfrog(self._problem, self._top, matrix, transposed, steps[chains], n_steps, *ends)
-
-        def run_shared(parts: int) -> None:
-            collapsed_leapfrog_shared(
-                self._problem, self._top, matrix, transposed, steps, n_steps, w, r, values, g, parts
-            )
-
-        share_out(run, run_shared, len(w), n_steps * self._work(len(w)))
+        self._run(LEAPFROG, w, values, g, r, matrix, transposed, steps, n_steps)
         return w, r, values, g
 
     def conditional(self, kept: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -178,13 +159,7 @@ class MarginalDensity:
         values = np.empty(len(batch))
         means, factors = np.empty((len(batch), *shape)), np.empty((len(batch), *shape, shape[1]))
 
-        def run(chains: slice) -> None:
-            conditionals(self._problem, self._top, batch[chains], values[chains], means[chains], factors[chains])
-
-        def run_shared(parts: int) -> None:
-            conditionals_shared(self._problem, self._top, batch, values, means, factors, parts)
-
-        share_out(run, run_shared, len(batch), self._work(len(batch)))
+        self._run(VALUE, batch, values, _NONE, means=means, factors=factors)
         lead = w.shape[:-1]
         return values.reshape(lead), means.reshape(lead + shape), factors.reshape((*lead, *shape, shape[1]))
 
@@ -235,9 +210,35 @@ class MarginalDensity:
             raise ArgumentError("kept", f"shape {w.shape}", f"shape (..., {self.n_kept})")
         return w, np.ascontiguousarray(w.reshape(-1, self.n_kept))
 
-    def _work(self, n_chains: int) -> int:
-        per_row = 3 * self.posterior.n_weights + 2 * self._top.out_mean.shape[1] ** 2
-        return n_chains * self.posterior.n_rows * per_row
+    def _run(
+        self,
+        task: int,
+        kept: FloatArray,
+        values: FloatArray,
+        gradients: FloatArray,
+        momenta: FloatArray = _NONE,
+        scale: FloatArray = _NONE,
+        transposed: FloatArray = _NONE,
+        steps: FloatArray = _NO_STEPS,
+        n_steps: int = 1,
+        means: FloatArray = _NO_MEANS,
+        factors: FloatArray = _NO_FACTORS,
+    ) -> None:
+        problem, top = self._problem, self._top
+
+        def run(chains: slice) -> None:
+            ends = values[chains], gradients if task == VALUE else gradients[chains], momenta[chains]
+            laws = means[chains], factors[chains]
+            run_collapsed(task, problem, top, kept[chains], *ends, scale, transposed, steps[chains], n_steps, *laws)
+
+        def run_shared(parts: int) -> None:
+            ends, laws = (values, gradients, momenta), (means, factors)
+            run_collapsed_shared(parts, task, problem, top, kept, *ends, scale, transposed, steps, n_steps, *laws)
+
+        q = top.out_mean.shape[1]
+        passes = 1 if task == VALUE else 3 * n_steps
+        work = passes * len(kept) * self.posterior.n_rows * (self.posterior.n_weights + q * q)
+        share_out(run, run_shared, len(kept), work, self._pace)
 
 
 def _output_layer(network: MLP) -> tuple[IntArray, tuple[int, int]]:
