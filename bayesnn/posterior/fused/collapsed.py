@@ -22,7 +22,7 @@ from numba import njit, prange
 from bayesnn.arrays import FloatArray
 from bayesnn.posterior.fused.activations import TANH, activate
 from bayesnn.posterior.fused.chains import LEAPFROG, VALUE, scaled
-from bayesnn.posterior.fused.compiling import inlined, reordered
+from bayesnn.posterior.fused.compiling import inlined, inside, reordered
 from bayesnn.posterior.fused.network import Problem, log_prior
 from bayesnn.posterior.fused.packs import plain
 from bayesnn.posterior.fused.products import NO_SLOPE, add_outer, put_products
@@ -35,6 +35,8 @@ class OutputLayer(NamedTuple):
     ----------
     infers_noise : bool
         Whether the last coordinate is the log of the noise's standard deviation.
+    noise_precision : float
+        Of the noise, if it is known and the same for all rows; else 0.
     prior_precision, prior_mean : ndarray (m,)
         Of the coordinates that are kept: the hidden weights, then the log noise if it is inferred.
     out_precision, out_mean : ndarray (outputs, q)
@@ -44,6 +46,7 @@ class OutputLayer(NamedTuple):
     """
 
     infers_noise: bool
+    noise_precision: float
     prior_precision: FloatArray
     prior_mean: FloatArray
     out_precision: FloatArray
@@ -56,13 +59,13 @@ class Space(NamedTuple):
 
     Parameters
     ----------
-    hidden : ndarray (blocks * units * rows,)
-        Values of the hidden units at all rows, each layer followed by a row of ones: the way back begins when all rows
-        have been seen.
-    slopes : ndarray (blocks * units * rows,) or (0,)
+    hidden : ndarray (blocks * features * rows,)
+        Values of the hidden units at all rows, each layer followed by a row of ones; after those of the last layer, or
+        in place of them where there are no biases, come the targets. The way back begins when all rows have been seen.
+    slopes : ndarray (blocks * features * rows,) or (0,)
         Their slopes, where their values do not tell them.
     features : ndarray ((q + outputs) * rows,)
-        Last hidden units, ones, and targets or residuals of one block, each over the noise of its row.
+        Last hidden units, ones and targets of one block, each over the noise of its row, where that varies.
     delta, next_delta : ndarray (widest * rows,)
         Derivatives by the sums of one layer, and of the layer before.
     moments : ndarray (q * (q + outputs),)
@@ -103,8 +106,17 @@ def space_for(problem: Problem, top: OutputLayer) -> Space:  # pragma: no cover 
         units += widths[layer] + 1
         widest = max(widest, widths[layer])
     last = widths[len(widths) - 2]
+    units += q - last - 1 + n_outputs
+    hidden = np.ones(n_blocks * units * rows)
+    for block in range(n_blocks):
+        end = (block + 1) * units * rows
+        for o in range(n_outputs):
+            hidden[end - (n_outputs - o) * rows : end - (n_outputs - o - 1) * rows] = problem.y[block, o]
+        for feature in range(q - last + n_outputs):  # nothing beyond the data
+            row = end - (feature + 1) * rows
+            hidden[row + max(0, problem.n_rows - block * rows) : row + rows] = 0.0
     return Space(
-        np.ones(n_blocks * units * rows),
+        hidden,
         np.zeros(n_blocks * units * rows if problem.activation != TANH else 0),
         np.zeros((q + n_outputs) * rows),
         np.zeros(widest * rows),
@@ -151,29 +163,22 @@ def hidden_units(problem: Problem, weights: FloatArray, block: int, space: Space
         inputs, at, last = space.hidden, unit, unit
         unit += (fan_out + 1) * rows
         first += fan_in * fan_out + (fan_out if problem.bias else 0)
+    count = problem.n_rows - block * rows
+    if count < rows:
+        for j in range(widths[len(widths) - 2]):
+            for r in range(count, rows):
+                space.hidden[last + j * rows + r] = 0.0
     return last
 
 
 @reordered
-def over_noise(
-    values: FloatArray, at: int, inverse_sd: FloatArray, count: int, rows: int, features: FloatArray, to: int
+def weigh(
+    values: FloatArray, at: int, inverse_sd: FloatArray, count: int, rows: int, features: FloatArray
 ) -> None:  # pragma: no cover -- compiled
-    """Write one feature over the noise of its rows, and 0 beyond the data."""
-    for r in range(count):
-        features[to + r] = values[at + r] * inverse_sd[r]
-    for r in range(count, rows):
-        features[to + r] = 0.0
-
-
-@inlined
-def weigh_features(problem: Problem, q: int, block: int, last: int, space: Space) -> None:  # pragma: no cover
-    """Fill the features of one block: the units that begin at `last`, ones and targets."""
-    rows, inverse_sd = problem.y.shape[2], problem.inverse_sd[block]
-    count = min(rows, problem.n_rows - block * rows)
-    for j in range(q):  # the row of ones after the units stands for the bias
-        over_noise(space.hidden, last + j * rows, inverse_sd, count, rows, space.features, j * rows)
-    for o in range(problem.y.shape[1]):
-        over_noise(problem.y[block, o], plain(0), inverse_sd, count, rows, space.features, (q + o) * rows)
+    """Write so many features, each over the noise of its rows."""
+    for j in range(count):
+        for r in range(rows):
+            features[j * rows + r] = values[at + j * rows + r] * inverse_sd[r]
 
 
 @reordered
@@ -223,6 +228,14 @@ def solve_outputs(top: OutputLayer, noise_precision: float, space: Space) -> flo
     return total
 
 
+@inside
+def noise_precision_of(top: OutputLayer, coordinates: FloatArray) -> float:  # pragma: no cover -- compiled
+    """Return what the features' products are multiplied with: 1 where these are over the noise already."""
+    if top.infers_noise:
+        return np.exp(-2.0 * coordinates[len(coordinates) - 1])
+    return top.noise_precision if top.noise_precision > 0.0 else 1.0
+
+
 @inlined
 def find_outputs(
     problem: Problem, top: OutputLayer, coordinates: FloatArray, space: Space
@@ -231,21 +244,28 @@ def find_outputs(
     n_outputs, q = top.out_precision.shape
     rows, width = problem.y.shape[2], q + n_outputs
     log_sd = float(coordinates[len(coordinates) - 1]) if top.infers_noise else 0.0
+    varies, nothing = top.noise_precision == 0.0 and not top.infers_noise, plain(0)
     space.moments[:] = 0.0
     space.squares[:] = 0.0
     for block in range(len(problem.y)):
         last = hidden_units(problem, coordinates, block, space)
-        weigh_features(problem, q, block, last, space)
-        add_outer(space.features, plain(0), q, space.features, width, rows, space.moments, plain(0))
+        features, at = space.hidden, last
+        if varies:
+            weigh(space.hidden, last, problem.inverse_sd[block], width, rows, space.features)
+            features, at = space.features, nothing
+        add_outer(features, at, q, features, at, width, rows, space.moments, nothing)
         for o in range(n_outputs):
-            space.squares[o] += sum_of_squares(space.features, (q + o) * rows, rows)
-    value = solve_outputs(top, np.exp(-2.0 * log_sd), space)
+            space.squares[o] += sum_of_squares(features, at + (q + o) * rows, rows)
+    value = solve_outputs(top, noise_precision_of(top, coordinates), space)
     return value + top.constant - n_outputs * problem.n_rows * log_sd
 
 
 @inlined
 def find_pull(problem: Problem, top: OutputLayer, noise_precision: float, space: Space) -> float:  # pragma: no cover
-    """Write how features and residuals pull at each unit; return the effective number of output weights."""
+    """Write how features and targets pull at each unit; return the effective number of output weights.
+
+    The residuals are features times means less than the targets, so that they need not be there.
+    """
     n_outputs, q = top.out_precision.shape
     width, units, column = q + n_outputs, problem.widths[len(problem.widths) - 2], space.column
     space.pull[:] = 0.0
@@ -266,20 +286,26 @@ def find_pull(problem: Problem, top: OutputLayer, noise_precision: float, space:
             effective -= top.out_precision[o, j] * column[j]
             if j < units:
                 for i in range(q):
-                    space.pull[j * width + i] -= noise_precision * column[i]
+                    fit = space.means[o, j] * space.means[o, i]
+                    space.pull[j * width + i] -= noise_precision * (column[i] + fit)
                 space.pull[j * width + q + o] = noise_precision * space.means[o, j]
     return effective
 
 
-@reordered
-def subtract_fit(
-    features: FloatArray, means: FloatArray, q: int, at: int, rows: int
-) -> None:  # pragma: no cover -- compiled
-    """Turn the targets that begin at `at` into residuals."""
-    for j in range(q):
-        weight = means[j]
-        for r in range(rows):
-            features[at + r] -= weight * features[j * rows + r]
+@inside
+def squared_residuals(top: OutputLayer, space: Space) -> float:  # pragma: no cover -- compiled
+    """Return the sum of the squared residuals, by the moments."""
+    n_outputs, q = top.out_precision.shape
+    width, total = q + n_outputs, 0.0
+    for o in range(n_outputs):
+        mean = space.means[o]
+        total += space.squares[o]
+        for j in range(q):
+            fit = 0.0
+            for i in range(q):
+                fit += space.moments[j * width + i] * mean[i]
+            total += mean[j] * (fit - 2.0 * space.moments[j * width + q + o])
+    return total
 
 
 @reordered
@@ -292,7 +318,14 @@ def times_rows(values: FloatArray, factors: FloatArray, count: int, rows: int) -
 
 @inlined
 def go_back(
-    problem: Problem, weights: FloatArray, block: int, last: int, width: int, space: Space, gradient: FloatArray
+    problem: Problem,
+    weights: FloatArray,
+    block: int,
+    last: int,
+    width: int,
+    varies: bool,
+    space: Space,
+    gradient: FloatArray,
 ) -> None:  # pragma: no cover -- compiled
     """Add what one block gives to the gradient by the hidden weights."""
     widths, rows, bias = problem.widths, problem.y.shape[2], 1 if problem.bias else 0
@@ -300,14 +333,18 @@ def go_back(
     for layer in range(n_hidden - 1):
         first += (widths[layer] + bias) * widths[layer + 1]
     delta, spare = space.delta, space.next_delta
+    features, at = space.hidden, last
+    if varies:
+        weigh(space.hidden, last, problem.inverse_sd[block], width, rows, space.features)
+        features, at = space.features, plain(0)
     put_products(
         space.pull,
         plain(0),
         width,
         plain(1),
         plain(-1),
-        space.features,
-        plain(0),
+        features,
+        at,
         width,
         delta,
         plain(0),
@@ -318,7 +355,8 @@ def go_back(
         space.slopes,
         unit,
     )
-    times_rows(delta, problem.inverse_sd[block], widths[n_hidden], rows)
+    if varies:
+        times_rows(delta, problem.inverse_sd[block], widths[n_hidden], rows)
     for step in range(n_hidden):
         layer = n_hidden - 1 - step
         fan_in, fan_out = widths[layer], widths[layer + 1]
@@ -326,7 +364,7 @@ def go_back(
         if layer > 0:
             unit -= (fan_in + 1) * rows
             inputs, at = space.hidden, unit
-        add_outer(inputs, at, fan_in + bias, delta, fan_out, rows, gradient, first)
+        add_outer(inputs, at, fan_in + bias, delta, plain(0), fan_out, rows, gradient, first)
         if layer > 0:
             put_products(
                 weights,
@@ -360,20 +398,17 @@ def collapsed_value_and_gradient_of(
     value = find_outputs(problem, top, coordinates, space)
     if with_gradient:
         gradient[:] = 0.0
-        noise_precision = np.exp(-2.0 * coordinates[end]) if top.infers_noise else 1.0
+        noise_precision = noise_precision_of(top, coordinates)
         effective = find_pull(problem, top, noise_precision, space)
-        units = len(space.hidden) // len(problem.y)
-        last_layer = (problem.widths[len(problem.widths) - 2] + 1) * rows
-        residual_squares = 0.0
+        varies = top.noise_precision == 0.0 and not top.infers_noise
+        of_block = len(space.hidden) // len(problem.y)
+        last_layer = (problem.widths[len(problem.widths) - 2] + width - q) * rows
+        if problem.bias:
+            last_layer += rows
         for block in range(len(problem.y)):
-            last = (block + 1) * units - last_layer
-            weigh_features(problem, q, block, last, space)
-            for o in range(n_outputs):
-                subtract_fit(space.features, space.means[o], q, (q + o) * rows, rows)
-                residual_squares += sum_of_squares(space.features, (q + o) * rows, rows)
-            go_back(problem, coordinates, block, last, width, space, gradient)
+            go_back(problem, coordinates, block, (block + 1) * of_block - last_layer, width, varies, space, gradient)
         if top.infers_noise:
-            gradient[end] = noise_precision * residual_squares - n_outputs * problem.n_rows + effective
+            gradient[end] = noise_precision * squared_residuals(top, space) - n_outputs * problem.n_rows + effective
     return value + log_prior(coordinates, top.prior_precision, top.prior_mean, with_gradient, gradient)
 
 

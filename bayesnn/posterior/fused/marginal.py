@@ -81,6 +81,7 @@ class MarginalDensity:
         self._pace = Pace()
         self._top = OutputLayer(
             infers_noise=isinstance(likelihood, InferredGaussian),
+            noise_precision=_common_precision(likelihood, posterior.n_rows),
             prior_precision=np.ascontiguousarray(precision[self.kept]),
             prior_mean=np.ascontiguousarray(mean[self.kept]),
             out_precision=np.ascontiguousarray(out_precision),
@@ -239,6 +240,14 @@ class MarginalDensity:
         passes = 1 if task == VALUE else 3 * n_steps
         work = passes * len(kept) * self.posterior.n_rows * (self.posterior.n_weights + q * q)
         share_out(run, run_shared, len(kept), work, self._pace)
+
+
+def _common_precision(likelihood: Gaussian | InferredGaussian, n_rows: int) -> float:
+    """Return the noise's precision, or 0 if it is inferred or varies from row to row."""
+    if isinstance(likelihood, InferredGaussian):
+        return 0.0
+    sds = likelihood.noise_sds(n_rows)
+    return float(sds.flat[0]) ** -2.0 if np.all(sds == sds.flat[0]) else 0.0
 
 
 def _output_layer(network: MLP) -> tuple[IntArray, tuple[int, int]]:

@@ -186,7 +186,7 @@ def backward(
             unit -= (fan_in + 1) * rows
             inputs, at = room.hidden, unit
         # The row of ones after the inputs stands for the bias.
-        add_outer(inputs, at, fan_in + bias, delta, fan_out, rows, gradient, first)
+        add_outer(inputs, at, fan_in + bias, delta, plain(0), fan_out, rows, gradient, first)
         if layer > 0:
             put_products(
                 weights,

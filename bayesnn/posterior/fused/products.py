@@ -205,23 +205,29 @@ def add_outer(
     at: int,
     n_in: int,
     deltas: FloatArray,
+    start: int,
     n_out: int,
     rows: int,
     gradient: FloatArray,
     first: int,
 ) -> None:  # pragma: no cover -- compiled
-    """Add the row sums of ``inputs[i] * deltas[j]`` to ``gradient[first + i * n_out + j]``; inputs begin at `at`."""
+    """Add the row sums of ``inputs[i] * deltas[j]`` to ``gradient[first + i * n_out + j]``.
+
+    Inputs begin at `at` in their array, deltas at `start`.
+    """
     fours_in, fours_out = n_in - n_in % 4, n_out - n_out % 4
     for j in range(0, fours_out, 4):
         for i in range(0, fours_in, 4):
-            outer_four(inputs, at + i * rows, deltas, j * rows, rows, gradient, first + i * n_out + j, n_out)
+            outer_four(inputs, at + i * rows, deltas, start + j * rows, rows, gradient, first + i * n_out + j, n_out)
         for i in range(fours_in, n_in):
-            outer_one(inputs, at + i * rows, deltas, j * rows, rows, gradient, first + i * n_out + j, plain(1))
+            outer_one(inputs, at + i * rows, deltas, start + j * rows, rows, gradient, first + i * n_out + j, plain(1))
     for j in range(fours_out, n_out):
         for i in range(0, fours_in, 4):
-            outer_one(deltas, j * rows, inputs, at + i * rows, rows, gradient, first + i * n_out + j, n_out)
+            outer_one(deltas, start + j * rows, inputs, at + i * rows, rows, gradient, first + i * n_out + j, n_out)
         for i in range(fours_in, n_in):
             total = narrow()
             for r in range(0, rows, WIDTH):
-                total = mul_add(load(total, inputs, at + i * rows + r), load(total, deltas, j * rows + r), total)
+                total = mul_add(
+                    load(total, inputs, at + i * rows + r), load(total, deltas, start + j * rows + r), total
+                )
             gradient[first + i * n_out + j] += total_of(total)
