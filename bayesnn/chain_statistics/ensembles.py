@@ -48,7 +48,7 @@ def ensemble_ess(draws: FloatArray, ensemble: IntArray, method: str = "bulk") ->
     """Effective sample size of all walkers, from the variance and autocovariance of ensemble means.
 
     Variance and autocovariance of the means, with the differences between ensembles, enter as those of chains do in
-    :func:`ess`.
+    :func:`ess`. A few series of means are a noisy witness: walkers count for no more than they would as chains.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def ensemble_ess(draws: FloatArray, ensemble: IntArray, method: str = "bulk") ->
         means = np.stack([values[ensemble == which].mean(axis=0) for which in np.unique(ensemble)])
         variance = means.var(axis=(0, 1))
         worth = values.var(axis=(0, 1)) / np.where(variance > 0, variance, 1.0)  # one draw of an ensemble, in draws
-        return ess(means, "mean") * np.where(variance > 0, worth, 1.0)
+        return np.minimum(ess(means, "mean") * np.where(variance > 0, worth, 1.0), ess(values, "mean"))
 
     def of_draws(values: FloatArray) -> FloatArray:
         if method == "tail":

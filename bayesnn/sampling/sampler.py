@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
+from emcee.moves import Move
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe, integer_at_least, one_of
@@ -16,10 +17,12 @@ from bayesnn.optimum import find_optimum
 from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
+from bayesnn.sampling.chain_labels import chain_labels
+from bayesnn.sampling.ensembles import DEFAULT_CHAINS, Ensembles, as_tracked
 from bayesnn.sampling.identity import identity_of
 from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
-from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, RandomWalk, WalkerMove
+from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, RandomWalk, TrackedMove
 from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.starts import start_points
@@ -40,11 +43,12 @@ FIRST_LENGTH = 8
 def sample(
     target: Laplace | LogDensity,
     *,
-    num_chains: int = 16,
+    num_chains: int | None = None,
     num_warmup: int = 200,
     num_samples: int = 500,
     seed: int = 0,
-    move: str | WalkerMove = "auto",
+    move: str | Move = "auto",
+    num_ensembles: int = 4,
     metric: str = "auto",
     start: str | ArrayLike = "laplace",
     num_integration_steps: int | None = None,
@@ -58,17 +62,22 @@ def sample(
     target : Laplace or LogDensity
         The Gaussian at the optimum; its ``posterior`` is what is sampled. For a LogDensity it is made here, at the best
         of a few optima.
-    num_chains : int
-        Independent chains, advanced together.
+    num_chains : int, optional
+        Independent chains, advanced together; 16 by default. Of a move of emcee's whose walkers look at each other: all
+        walkers of all ensembles, by default as few as it works with, ``num_ensembles * (2 k + 2)``.
     num_warmup : int
         Steps that adapt the step size and the metric, not kept.
     num_samples : int
         Draws of each chain.
     seed : int
         Seed of starts, proposals and Gaussian draws: the same seed gives the same tree.
-    move : {"auto", "hmc", "mala", "pcn", "random_walk", "independence"} or a move of :mod:`bayesnn.moves`
-        ``"auto"`` is HMC where there is a gradient, and a random walk for a LogDensity without one. A move of your own
-        keeps its metric; its step size is adapted. A ``moves.Mixture`` adapts each of its parts.
+    move : {"auto", "hmc", "mala", "pcn", "random_walk", "independence"} or a move
+        ``"auto"`` is HMC where there is a gradient, and a random walk for a LogDensity without one. A move of
+        :mod:`bayesnn.moves` keeps its metric; its step size is adapted. A ``moves.Mixture`` adapts each of its parts.
+        emcee's own moves are run as they are.
+    num_ensembles : int
+        Ensembles of emcee's interacting moves (``StretchMove`` and the like), at least 2: each counts as one chain, and
+        R-hat is taken between them.
     metric : {"auto", "averaged", "laplace", "diagonal", "unit"}
         ``"auto"``: whichever of the others moves function values furthest per gradient in a pilot run, for HMC, and
         ``"averaged"`` for other moves; ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up;
@@ -103,6 +112,7 @@ def sample(
     Warns
     -----
     RuntimeWarning
+        If emcee's GaussianMove has a full covariance, whose walkers are not independent.
         If a store is damaged, and how many steps are made again; or if it cannot be written any more, the disk being
         full: the run then goes on in memory, and the settings say ``"store_failure"``.
 
@@ -118,7 +128,9 @@ def sample(
     """
     if not isinstance(target, Laplace | LogDensity):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
         raise ArgumentError("target", describe(target), "a Laplace, such as fit_laplace returns, or a LogDensity")
-    num_chains = integer_at_least("num_chains", num_chains, 2)
+    if num_chains is not None:
+        integer_at_least("num_chains", num_chains, 2)
+    integer_at_least("num_ensembles", num_ensembles, 2)
     num_warmup = integer_at_least("num_warmup", num_warmup, 0)
     num_samples = integer_at_least("num_samples", num_samples, 4)
     seed = integer_at_least("seed", seed, 0)
@@ -131,6 +143,10 @@ def sample(
         move = (
             "random_walk" if isinstance(target.posterior, LogDensity) and not target.posterior.has_gradient else "hmc"
         )
+    ensemble = None
+    if isinstance(move, Move):
+        move, num_chains, ensemble = as_tracked(move, num_chains, num_ensembles, target.n_weights)
+    num_chains = num_chains or DEFAULT_CHAINS
     points = start_points(target, start, num_chains, seed)
     if isinstance(target.posterior, LogDensity):
         target.posterior.check_gradient(points[0])
@@ -140,7 +156,7 @@ def sample(
     functions = Monitor.of(target.posterior).values
     schedule = Schedule(proposal, target, density.log_density, functions, wishes, num_warmup, seed)
     run = Run(density.log_density, proposal, points, schedule, num_warmup, num_samples, seed)
-    watch = Watch(functions, is_shown(progress))
+    watch = Watch(functions, is_shown(progress), ensemble)
     if store is None:
         chains = run.go(None, watch, progress)
     else:
@@ -160,13 +176,16 @@ def sample(
         "num_chains": num_chains,
         "num_warmup": num_warmup,
         "num_samples": num_samples,
-        "move": type(proposal).__name__,
+        "move": proposal.name if isinstance(proposal, Ensembles) else type(proposal).__name__,
         "metric": chains.metric.name,
         "start": start if isinstance(start, str) else "given",
-        "step_size": chains.step_size,
         "kernel": density.kernel,
         "interrupted": chains.interrupted,
     }
+    if chains.step_size > 0:  # some moves have none
+        settings["step_size"] = chains.step_size
+    if ensemble is not None:
+        settings["num_ensembles"] = num_ensembles
     if isinstance(proposal, HMC):
         settings["num_integration_steps"] = proposal.num_integration_steps
     if chains.store_failure is not None:
@@ -174,6 +193,9 @@ def sample(
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
     tree = chains_tree(target, chains, settings, seed)
+    labels = chain_labels(points, ensemble)
+    if labels:
+        tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().assign_coords(labels))
     if schedule.pilot is not None:
         tree["pilot"] = xr.DataTree(schedule.pilot.to_dataset())
     return tree
@@ -206,11 +228,11 @@ def _density(posterior: Posterior) -> Density:
 def _proposal(
     target: Laplace,
     value_and_gradient: ValueAndGradient,
-    move: str | WalkerMove,
+    move: str | TrackedMove,
     metric: str,
     num_integration_steps: int,
-) -> WalkerMove:
-    if isinstance(move, WalkerMove):
+) -> TrackedMove:
+    if isinstance(move, TrackedMove):
         return move.copied()  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
     begin = first_metric("averaged" if metric == "auto" else metric, target)

@@ -9,7 +9,7 @@ from bayesnn.arrays import FloatArray, spread_indices
 from bayesnn.laplace import Laplace
 from bayesnn.sampling.adaptation import window_ends
 from bayesnn.sampling.metric import Metric, averaged_metric, first_metric
-from bayesnn.sampling.moves import HMC, MALA, WalkerMove
+from bayesnn.sampling.moves import HMC, MALA, TrackedMove
 from bayesnn.sampling.pilot import Functions, Pilot, run_pilot
 from bayesnn.sampling.snapshot import Snapshot
 from bayesnn.sampling.warm_up import WarmUp
@@ -49,7 +49,7 @@ class Schedule:
 
     Parameters
     ----------
-    move : WalkerMove
+    move : TrackedMove
         To be adapted in place.
     target : Laplace
         What is sampled.
@@ -67,7 +67,7 @@ class Schedule:
 
     def __init__(
         self,
-        move: WalkerMove,
+        move: TrackedMove,
         target: Laplace,
         log_density: Callable[[FloatArray], FloatArray],
         functions: Functions,

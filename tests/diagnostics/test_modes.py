@@ -79,8 +79,8 @@ def test_without_several_modes_nothing_is_said(draws):
 
 
 def test_the_verdict_says_that_chains_sample_separate_modes(linear_laplace, tmp_path):
-    tree = sample(linear_laplace, num_chains=8, num_warmup=0, num_samples=200, seed=1)
-    exact = linear_laplace.sample(1600, seed=5).reshape(8, 200, -1)
+    tree = sample(linear_laplace, num_chains=8, num_warmup=0, num_samples=1000, num_integration_steps=4, seed=1)
+    exact = linear_laplace.sample(8000, seed=5).reshape(8, 1000, -1)
     sds, directions = linear_laplace.eigendirections
     weights = exact + 8.0 * sds[0] * directions[:, 0] * MODE[:, None, None]
     tree = with_draws(tree, linear_laplace, weights)
