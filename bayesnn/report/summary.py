@@ -9,6 +9,7 @@ from bayesnn.diagnostics import PREDICTIVES, Agreement, Scores
 from bayesnn.laplace import Laplace
 from bayesnn.optimum import Optimum
 from bayesnn.posterior import Gaussian, NormalPrior
+from bayesnn.report.chains import convergence_rows
 from bayesnn.tree import values_of
 
 
@@ -69,12 +70,8 @@ def summary_table(
         f"{acceptance.shape[0]} x {acceptance.shape[1]}",
         f"acceptance {acceptance.mean():.2f}",
     )
-    table.add_row(
-        "worst R-hat",
-        f"{convergence.function_rhat.max():.4f}",
-        f"{convergence.function_rhat.size} held-out predictions",
-    )
-    table.add_row("least bulk ESS", f"{convergence.function_ess_bulk.min():.0f}", "held-out predictions")
+    for row in convergence_rows(convergence.to_dataset()):
+        table.add_row(*row)
     table.add_section()
     for name, rmse, lpd in zip(PREDICTIVES, scores.rmse, scores.lpd, strict=True):
         table.add_row(f"held-out, {name}", f"RMSE {rmse:.4f}", f"mean log predictive density {lpd:.4f}")
