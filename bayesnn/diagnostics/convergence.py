@@ -259,7 +259,7 @@ def converge(tree: xr.DataTree, weights: FloatArray) -> Convergence:
 def _judging(rhats: FloatArray, nested: NestedRhat | None) -> Worst:
     if nested is None:
         return Worst.of(rhats, np.full(rhats.shape, RHAT_LIMIT))
-    # The band may lie below 1.01 where there are many chains: what is within either is no disagreement that matters.
+    # The band may lie below 1.01 where there are many chains: what is within 1.01 is no disagreement that matters.
     return Worst.of(nested.value, np.maximum(nested.band, RHAT_LIMIT))
 
 

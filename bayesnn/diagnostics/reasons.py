@@ -50,7 +50,7 @@ def _wants(layout: Layout, worst: Worst) -> str:
     count = len(set(layout.superchains.tolist()))
     many = f"{layout.num_chains} chains of {layout.num_draws} draws"
     superchains = "" if count == layout.num_chains else f" in {count} superchains"
-    return f"wants at most {worst.limit:.3f}, which {many}{superchains} keep below by chance"
+    return f"wants at most {worst.limit:.3f}, which converged ones keep below ({many}{superchains})"
 
 
 def _ess(convergence: Convergence) -> str:

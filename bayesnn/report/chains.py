@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from bayesnn.arrays import FloatArray
+from bayesnn.diagnostics.convergence import RHAT_LIMIT
 
 
 def convergence_rows(convergence: xr.Dataset) -> list[tuple[str, str, str]]:
@@ -25,8 +26,9 @@ def convergence_rows(convergence: xr.Dataset) -> list[tuple[str, str, str]]:
     rows.append(_row(convergence, "weights", "weight"))
     if "nested_rhat" in convergence:
         value, band = (np.asarray(convergence[name].values) for name in ("nested_rhat", "nested_rhat_band"))
-        worst = int(np.argmax((value - 1) / (band - 1)))
-        judges = "; judges these short chains" if convergence.attrs["is_short"] else ""
+        limit = np.maximum(band, RHAT_LIMIT)
+        worst = int(np.argmax((value - 1) / (limit - 1)))
+        judges = f"; judges these short chains, limit {limit[worst]:.3f}" if convergence.attrs["is_short"] else ""
         note = f"converged chains stay below {band[worst]:.3f} (95 %, all quantities at once){judges}"
         rows.append(("worst nested R-hat", f"{value[worst]:.4f}", note))
     if "within_rhat" in convergence:

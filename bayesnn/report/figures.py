@@ -106,13 +106,14 @@ def chains_figure(tree: xr.DataTree) -> Figure:
     rhat, bulk = (values_of(tree, "convergence", name) for name in ("function_rhat", "function_ess_bulk"))
     convergence = group_of(tree, "convergence")
     if convergence.attrs["is_short"]:  # judged by nested R-hat, each against its own null band
-        judged = values_of(tree, "convergence", "nested_rhat")[: rhat.size]
-        limit, kind = float(values_of(tree, "convergence", "nested_rhat_band")[: rhat.size].min()), "Nested R-hat"
+        nested, band = (values_of(tree, "convergence", f"nested_rhat{end}")[: rhat.size] for end in ("", "_band"))
+        judged = (nested - 1.0) / (np.maximum(band, 1.01) - 1.0)
+        limit, kind, words = 1.0, "Nested R-hat", "(nested R-hat - 1) / (limit - 1)"
     else:
-        judged, limit, kind = rhat, 1.01, "R-hat"
+        judged, limit, kind, words = rhat, 1.01, "R-hat", "R-hat"
     rhat_axis.hist(judged, bins=40, color=DRAWS, alpha=0.7)
     rhat_axis.axvline(limit, color="black", lw=1, ls="--", label=f"limit {limit:.4g}")
-    rhat_axis.set(title=f"{kind} of predictions", xlabel=kind, ylabel="function values")
+    rhat_axis.set(title=f"{kind} of predictions", xlabel=words, ylabel="function values")
     rhat_axis.legend(frameon=False)
     ess_axis.hist(bulk, bins=40, color=DRAWS, alpha=0.7, label="bulk")
     ess_axis.axvline(400, color="black", lw=1, ls="--", label="limit 400")

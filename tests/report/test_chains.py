@@ -30,10 +30,11 @@ def test_short_chains_show_the_band(draws):
     found, rows = rows_of(draws[:, :20])
     what, figure, note = rows[3]
     assert what == "worst nested R-hat"
-    worst = np.argmax((found.nested.value - 1) / (found.nested.band - 1))
+    worst = np.argmax((found.nested.value - 1) / (np.maximum(found.nested.band, 1.01) - 1))
     assert figure == f"{found.nested.value[worst]:.4f}"
     assert f"below {found.nested.band[worst]:.3f}" in note
-    assert "judges" in note
+    assert f"limit {found.across.limit:.3f}" in note
+    assert float(figure) == pytest.approx(found.across_rhat, abs=1e-4)
 
 
 def test_modes_show_within_and_across(draws):
