@@ -1,10 +1,11 @@
 """Gaussian against draws."""
 
-from bayesnn.chain_statistics import ess, rhat
+from bayesnn.chain_statistics import Layout, ess, nested_rhat, nested_rhat_band, rhat
 from bayesnn.diagnostics.agreement import Agreement, compare
-from bayesnn.diagnostics.convergence import Convergence, converge
+from bayesnn.diagnostics.convergence import Convergence, Worst, converge
 from bayesnn.diagnostics.held_out import PREDICTIVES, Scores, add_predictions
 from bayesnn.diagnostics.importance import ImportanceEvidence, importance_evidence, independence_acceptance
+from bayesnn.diagnostics.layout import layout_of
 from bayesnn.diagnostics.leave_one_out import LeaveOneOut
 from bayesnn.diagnostics.mode_predictions import MixturePrediction, predict_over_modes
 from bayesnn.diagnostics.mode_weights import MODE_WEIGHTINGS, ModeWeights, mode_weights
@@ -17,11 +18,13 @@ __all__ = [
     "Convergence",
     "Finding",
     "ImportanceEvidence",
+    "Layout",
     "LeaveOneOut",
     "MixturePrediction",
     "ModeWeights",
     "Scores",
     "Verdict",
+    "Worst",
     "add_predictions",
     "compare",
     "converge",
@@ -29,7 +32,10 @@ __all__ = [
     "importance_evidence",
     "independence_acceptance",
     "judge",
+    "layout_of",
     "mode_weights",
+    "nested_rhat",
+    "nested_rhat_band",
     "predict_over_modes",
     "rhat",
 ]

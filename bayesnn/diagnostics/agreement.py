@@ -9,7 +9,7 @@ from rich.table import Table
 from scipy.stats import chi2, kstest, kstwobign, norm
 
 from bayesnn.arrays import FloatArray
-from bayesnn.chain_statistics import ess
+from bayesnn.chain_statistics import Layout
 from bayesnn.diagnostics.convergence import Convergence, converge
 from bayesnn.diagnostics.importance import ImportanceEvidence, importance_evidence, independence_acceptance
 from bayesnn.diagnostics.verdict import Finding, Verdict, judge
@@ -243,13 +243,14 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
         raise ArgumentError("tree", "draws of another Laplace posterior", "the tree sample(laplace) returned")
     folded, fraction_folded = nearest_images(laplace.posterior.model, weights, laplace.mean)
     convergence = converge(tree, folded)
+    layout = convergence.layout
     log_p, log_q = (values_of(tree, "laplace_stats", name).ravel() for name in ("log_p", "log_q"))
     chain_ratios = values_of(tree, "sample_stats", "lp") - laplace.log_prob(folded)
     rng = generator(int(settings_of(tree)["seed"]), "agreement pairs")
     sds, directions = laplace.eigendirections
     along = (folded - laplace.mean) @ directions / sds
     squared = (along**2).sum(axis=-1)
-    gap, gap_band, spread, spread_band = _predictive(tree)
+    gap, gap_band, spread, spread_band = _predictive(tree, layout)
     agreement = Agreement(
         importance=importance_evidence(log_p, log_q),
         laplace_log_evidence=laplace.log_marginal_likelihood,
@@ -257,11 +258,11 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
         directions=directions,
         along=along,
         mean_shift=along.mean(axis=(0, 1)),
-        mean_shift_band=_band(along.shape[-1]) / np.sqrt(ess(along, "mean")),
+        mean_shift_band=_band(along.shape[-1]) / np.sqrt(layout.ess(along, "mean")),
         sd_ratio=along.std(axis=(0, 1), ddof=1),
-        sd_ratio_band=_band(along.shape[-1]) / np.sqrt(2.0 * ess(along, "sd")),
+        sd_ratio_band=_band(along.shape[-1]) / np.sqrt(2.0 * layout.ess(along, "sd")),
         mahalanobis_ks=float(kstest(squared.ravel(), chi2(laplace.n_weights).cdf).statistic),
-        mahalanobis_ks_band=float(kstwobign.ppf(1 - BAND_LEVEL) / np.sqrt(ess(squared))),
+        mahalanobis_ks_band=float(kstwobign.ppf(1 - BAND_LEVEL) / np.sqrt(layout.ess(squared))),
         predictive_mean_gap=gap,
         predictive_mean_gap_band=gap_band,
         predictive_sd_ratio=spread,
@@ -276,7 +277,7 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
     return agreement
 
 
-def _predictive(tree: xr.DataTree) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def _predictive(tree: xr.DataTree, layout: Layout) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Gaps of mean and sd, with bands, between sampled and linearized outputs."""
     group = "predictions" if "predictions" in tree.children else "monitor"
     values = values_of(tree, group, "f")
@@ -285,9 +286,9 @@ def _predictive(tree: xr.DataTree) -> tuple[FloatArray, FloatArray, FloatArray, 
     band = _band(mean.size)
     return (
         (values.mean(axis=(0, 1)) - mean) / sd,
-        band / np.sqrt(ess(values, "mean")),
+        band / np.sqrt(layout.ess(values, "mean")),
         values.std(axis=(0, 1), ddof=1) / sd,
-        band / np.sqrt(2.0 * ess(values, "sd")),
+        band / np.sqrt(2.0 * layout.ess(values, "sd")),
     )
 
 

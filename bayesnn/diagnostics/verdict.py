@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bayesnn.diagnostics.convergence import ESS_LIMIT, RHAT_LIMIT, Convergence
+from bayesnn.diagnostics.convergence import Convergence
+from bayesnn.diagnostics.reasons import disagreement
 
 # What the distance of each finding means, for a sentence.
 WORDS = {
@@ -98,17 +99,11 @@ def judge(findings: Sequence[Finding], convergence: Convergence) -> tuple[Verdic
     reasons : tuple of str
     """
     if not convergence.has_converged:
-        disagreement = (
-            f"worst R-hat of predictions and log posterior {convergence.worst_rhat:.3f}, wants at most {RHAT_LIMIT:g}; "
-            f"least effective sample size {convergence.least_ess:.0f}, wants at least {ESS_LIMIT:.0f}"
-        )
-        if convergence.n_stuck:
-            disagreement = (
-                f"{convergence.n_stuck} of {convergence.num_chains} chains never moved: try longer warm-up, or another "
-                f"start or metric; {disagreement}"
-            )
         without_chains = [f.words() for f in findings if not f.needs_chains and f.matters]
-        return Verdict.no_verdict, (disagreement, *(f"of the Gaussian, {words}" for words in without_chains))
+        return Verdict.no_verdict, (
+            disagreement(convergence),
+            *(f"of the Gaussian, {words}" for words in without_chains),
+        )
     failed = tuple(finding.words() for finding in findings if finding.matters)
     if failed:
         return Verdict.not_gaussian, failed

@@ -104,15 +104,22 @@ def chains_figure(tree: xr.DataTree) -> Figure:
     """Rank plot of the function value that converged worst, traces, and R-hat and ESS of all function values."""
     figure, (rhat_axis, ess_axis, rank_axis, trace_axis) = _new(10, 6.4, 2, 2)
     rhat, bulk = (values_of(tree, "convergence", name) for name in ("function_rhat", "function_ess_bulk"))
-    rhat_axis.hist(rhat, bins=40, color=DRAWS, alpha=0.7)
-    rhat_axis.axvline(1.01, color="black", lw=1, ls="--", label="limit 1.01")
-    rhat_axis.set(title="R-hat of predictions", xlabel="R-hat", ylabel="function values")
+    convergence = group_of(tree, "convergence")
+    if convergence.attrs["is_short"]:  # judged by nested R-hat, each against its own null band
+        nested, band = (values_of(tree, "convergence", f"nested_rhat{end}")[: rhat.size] for end in ("", "_band"))
+        judged = (nested - 1.0) / (np.maximum(band, 1.01) - 1.0)
+        limit, kind, words = 1.0, "Nested R-hat", "(nested R-hat - 1) / (limit - 1)"
+    else:
+        judged, limit, kind, words = rhat, 1.01, "R-hat", "R-hat"
+    rhat_axis.hist(judged, bins=40, color=DRAWS, alpha=0.7)
+    rhat_axis.axvline(limit, color="black", lw=1, ls="--", label=f"limit {limit:.4g}")
+    rhat_axis.set(title=f"{kind} of predictions", xlabel=words, ylabel="function values")
     rhat_axis.legend(frameon=False)
     ess_axis.hist(bulk, bins=40, color=DRAWS, alpha=0.7, label="bulk")
     ess_axis.axvline(400, color="black", lw=1, ls="--", label="limit 400")
     ess_axis.set(title="Effective sample size of predictions", xlabel="ESS")
     ess_axis.legend(frameon=False)
-    functions = values_of(tree, str(group_of(tree, "convergence").attrs["function_group"]), "f")
+    functions = values_of(tree, str(convergence.attrs["function_group"]), "f")
     worst = functions.reshape(*functions.shape[:2], -1)[..., int(np.argmax(rhat))]
     ranks = rankdata(worst).reshape(worst.shape) / worst.size
     for chain in ranks:

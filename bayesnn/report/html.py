@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from bayesnn.files import written_whole
+from bayesnn.report.chains import convergence_rows
 from bayesnn.report.figures import FIGURES
 from bayesnn.report.modes import modes_rows
 from bayesnn.tree import group_of, settings_of
@@ -183,12 +184,8 @@ def _chains(tree: xr.DataTree) -> dict[str, Any] | None:
         return None
     convergence, stats = group_of(tree, "convergence"), group_of(tree, "sample_stats")
     rows: list[list[Any]] = [
-        ["worst R-hat, predictions", float(convergence["function_rhat"].max())],
-        ["least bulk ESS, predictions", float(convergence["function_ess_bulk"].min())],
-        ["least tail ESS, predictions", float(convergence["function_ess_tail"].min())],
-        ["R-hat, log posterior", float(convergence["lp_rhat"])],
-        ["worst R-hat, weights", float(convergence["weight_rhat"].max())],
-        ["mean acceptance rate", float(stats["acceptance_rate"].mean())],
-        ["divergences", float(stats["diverging"].sum())],
+        *(list(row) for row in convergence_rows(convergence)),
+        ["mean acceptance rate", float(stats["acceptance_rate"].mean()), ""],
+        ["divergences", float(stats["diverging"].sum()), ""],
     ]
-    return make_table("Chains", ["", ""], rows)
+    return make_table("Chains", ["", "", ""], rows)

@@ -9,6 +9,7 @@ from bayesnn.diagnostics import Agreement, Scores
 from bayesnn.laplace import Laplace
 from bayesnn.optimum import Optimum
 from bayesnn.posterior import Gaussian, NormalPrior
+from bayesnn.report.chains import convergence_rows
 from bayesnn.report.modes import modes_in_words
 from bayesnn.tree import values_of
 
@@ -72,12 +73,8 @@ def summary_table(
     )
     if "modes" in tree.children:
         table.add_row("modes", f"{len(values_of(tree, 'modes', 'num_chains'))}", modes_in_words(tree))
-    table.add_row(
-        "worst R-hat",
-        f"{convergence.function_rhat.max():.4f}",
-        f"{convergence.function_rhat.size} held-out predictions",
-    )
-    table.add_row("least bulk ESS", f"{convergence.function_ess_bulk.min():.0f}", "held-out predictions")
+    for row in convergence_rows(convergence.to_dataset()):
+        table.add_row(*row)
     table.add_section()
     for name, rmse, lpd in zip(scores.predictives, scores.rmse, scores.lpd, strict=True):
         table.add_row(f"held-out, {name}", f"RMSE {rmse:.4f}", f"mean log predictive density {lpd:.4f}")

@@ -43,7 +43,7 @@ def chains_tree(target: Target, chains: Chains, settings: dict[str, Any], seed: 
     num_chains, n_draws = weights.shape[:2]
     sampled: dict[str, IntArray] = {"chain": np.arange(num_chains), "draw": np.arange(n_draws)}
     of_chains = {"mode": ("chain", target.mode_of_chains(num_chains))} if target.n_modes > 1 else {}
-    over_draws = ("chain", "draw")
+    over_draws, step_size = ("chain", "draw"), chains.step_size
     variables = weight_variables(posterior.network.weight_blocks, posterior.network_weights(weights), over_draws)
     variables |= weight_variables(model.weight_blocks, weights, over_draws)  # the same ones, or what they are made of
     groups = {
@@ -54,8 +54,8 @@ def chains_tree(target: Target, chains: Chains, settings: dict[str, Any], seed: 
                 "acceptance_rate": (over_draws, chains.acceptance_rate),
                 "energy": (over_draws, chains.energy),
                 "diverging": (over_draws, chains.diverging),
-                "step_size": (over_draws, np.full((num_chains, n_draws), chains.step_size)),
                 "n_steps": (over_draws, chains.n_steps),
+                **({"step_size": (over_draws, np.full(chains.n_steps.shape, step_size))} if step_size > 0 else {}),
             },
             coords=sampled,
         ),

@@ -7,12 +7,12 @@ from typing import Any, cast
 import numpy as np
 
 from bayesnn.arrays import AnyArray, FloatArray
-from bayesnn.sampling.moves import Mixture, WalkerMove
+from bayesnn.sampling.moves import Mixture, TrackedMove
 from bayesnn.sampling.target import Target
 
 
 def identity_of(
-    target: Target, log_density: FloatArray, points: FloatArray, move: WalkerMove, arguments: dict[str, Any]
+    target: Target, log_density: FloatArray, points: FloatArray, move: TrackedMove, arguments: dict[str, Any]
 ) -> dict[str, Any]:
     """Say what a run is, in words and, for arrays, by digests.
 
@@ -27,7 +27,7 @@ def identity_of(
         At the starts.
     points : ndarray (chains, k)
         The starts.
-    move : WalkerMove
+    move : TrackedMove
         Before warm-up.
     arguments : dict
         Of :func:`bayesnn.sample`, all but the number of draws: a finished run may be made longer.
@@ -63,7 +63,7 @@ def _words(part: object) -> str:
     return words if len(words) <= 200 else f"{type(part).__name__} {hashlib.sha256(words.encode()).hexdigest()[:16]}"
 
 
-def _described(move: WalkerMove) -> list[str]:
+def _described(move: TrackedMove) -> list[str]:
     """Return the move's kind and the digest of its settings, for each part of a mixture."""
     weights = [f"weights {_plain(move.weights)}"] if isinstance(move, Mixture) else []
     return weights + [

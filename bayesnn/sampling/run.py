@@ -15,7 +15,7 @@ from bayesnn.sampling.adaptation import DualAveraging
 from bayesnn.sampling.chains import Chains, Recorder
 from bayesnn.sampling.interruption import interruption_held
 from bayesnn.sampling.metric import Metric
-from bayesnn.sampling.moves import MoveStats, WalkerMove
+from bayesnn.sampling.moves import MoveStats, TrackedMove
 from bayesnn.sampling.pilot import Pilot
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.snapshot import Snapshot
@@ -39,7 +39,7 @@ class Run:
     ----------
     log_density : callable
         Of weights (chains, k).
-    move : WalkerMove
+    move : TrackedMove
         Makes the steps; changed in place.
     points : ndarray (chains, k)
         Where chains begin.
@@ -50,7 +50,7 @@ class Run:
     """
 
     log_density: Callable[[FloatArray], FloatArray]
-    move: WalkerMove
+    move: TrackedMove
     points: FloatArray
     schedule: Schedule
     num_warmup: int
@@ -178,7 +178,7 @@ class _Keeper:
         self._due = end + max(COMMIT_EVERY, (end - begin) / COMMIT_SHARE)
 
 
-def _stats(move: WalkerMove) -> MoveStats:
+def _stats(move: TrackedMove) -> MoveStats:
     if move.stats is None:
         raise ArgumentError("move", type(move).__name__, "a move that sets `stats` in propose")
     return move.stats

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from emcee.moves import Move
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import integer_at_least, one_of
@@ -17,11 +18,13 @@ from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
 from bayesnn.sampling.call import keep_call
+from bayesnn.sampling.chain_labels import chain_labels
+from bayesnn.sampling.ensembles import DEFAULT_CHAINS, Ensembles, as_tracked
 from bayesnn.sampling.gradient_check import check_gradients
 from bayesnn.sampling.identity import identity_of
 from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
-from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, MarginalHMC, RandomWalk, WalkerMove
+from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, MarginalHMC, RandomWalk, TrackedMove, WalkerMove
 from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.standstill import standstill
@@ -44,11 +47,12 @@ FIRST_LENGTH = 8
 def sample(
     target: Gaussians | LogDensity,
     *,
-    num_chains: int = 16,
+    num_chains: int | None = None,
     num_warmup: int = 200,
     num_samples: int = 500,
     seed: int = 0,
-    move: str | WalkerMove = "auto",
+    move: str | Move = "auto",
+    num_ensembles: int = 4,
     metric: str = "auto",
     start: str | ArrayLike = "laplace",
     num_integration_steps: int | None = None,
@@ -63,21 +67,25 @@ def sample(
         The Gaussian at the optimum; its ``posterior`` is what is sampled. For a LogDensity it is made here, at the best
         of a few optima. Of several optima, each has its share of the chains; what weights a mixture has does not
         matter. :func:`bayesnn.mode_weights` weighs the modes afterwards.
-    num_chains : int
-        Independent chains, advanced together. Of `m` optima, chain `i` begins in mode ``i * m // num_chains``; two
-        chains a mode at least.
+    num_chains : int, optional
+        Independent chains, advanced together; 16 by default. Of `m` optima, chain `i` begins in mode
+        ``i * m // num_chains``; two chains a mode at least. Of a move of emcee's whose walkers look at each other: all
+        walkers of all ensembles, by default as few as it works with, ``num_ensembles * (2 k + 2)``.
     num_warmup : int
         Steps that adapt the step size and the metric, not kept.
     num_samples : int
         Draws of each chain.
     seed : int
         Seed of starts, proposals and Gaussian draws: the same seed gives the same tree.
-    move : {"auto", "marginal_hmc", "hmc", "mala", "pcn", "random_walk", "independence"} or a move of \
-            :mod:`bayesnn.moves`
+    move : {"auto", "marginal_hmc", "hmc", "mala", "pcn", "random_walk", "independence"} or a move
         ``"auto"`` is HMC on the hidden weights with the output layer integrated out (``"marginal_hmc"``) for an MLP
         under Gaussian noise and a normal prior, else HMC where there is a gradient, and a random walk for a LogDensity
-        without one. A move of your own keeps its metric; its step size is adapted. A ``moves.Mixture`` adapts each of
-        its parts. ``"pcn"`` and ``"independence"`` propose around one Gaussian and are refused for several optima.
+        without one. A move of :mod:`bayesnn.moves` keeps its metric; its step size is adapted. A ``moves.Mixture``
+        adapts each of its parts. ``"pcn"`` and ``"independence"`` propose around one Gaussian and are refused for
+        several optima. emcee's own moves are run as they are.
+    num_ensembles : int
+        Ensembles of emcee's interacting moves (``StretchMove`` and the like), at least 2: each counts as one chain, and
+        R-hat is taken between them.
     metric : {"auto", "averaged", "laplace", "diagonal", "unit"}
         ``"auto"``: whichever of the others moves function values furthest per gradient in a pilot run, for HMC, and
         ``"averaged"`` for other moves; ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up;
@@ -117,6 +125,7 @@ def sample(
     Warns
     -----
     RuntimeWarning
+        If emcee's GaussianMove has a full covariance, whose walkers are not independent.
         If a store is damaged, and how many steps are made again; or if it cannot be written any more, the disk being
         full: the run then goes on in memory, and the settings say ``"store_failure"``. If no proposal was accepted in
         any chain; the settings say so, too, and of fewer chains, in ``"status"``.
@@ -131,7 +140,9 @@ def sample(
     >>> dict(tree["posterior"].sizes)
     {'chain': 4, 'draw': 20, 'input': 1, 'hidden1': 2, 'output': 1}
     """
-    num_chains = integer_at_least("num_chains", num_chains, 2)
+    if num_chains is not None:
+        integer_at_least("num_chains", num_chains, 2)
+    integer_at_least("num_ensembles", num_ensembles, 2)
     num_warmup = integer_at_least("num_warmup", num_warmup, 0)
     num_samples = integer_at_least("num_samples", num_samples, 4)
     seed = integer_at_least("seed", seed, 0)
@@ -139,9 +150,13 @@ def sample(
     if num_integration_steps is not None:
         integer_at_least("num_integration_steps", num_integration_steps, 1)
     modes = Target.of(target, seed)
-    modes.mode_of_chains(num_chains)  # refuses too few
     if isinstance(move, str) and move == "auto":
         move = _fitting_move(modes.posterior)
+    ensemble = None
+    if isinstance(move, Move):
+        move, num_chains, ensemble = as_tracked(move, num_chains, num_ensembles, modes.n_weights)
+    num_chains = num_chains or DEFAULT_CHAINS
+    modes.mode_of_chains(num_chains)  # refuses too few
     points = start_points(modes, start, num_chains, seed)
     if isinstance(modes.posterior, LogDensity):
         modes.posterior.check_gradient(points[0])
@@ -153,7 +168,7 @@ def sample(
     functions = Monitor.of(modes.posterior).values
     schedule = Schedule(proposal, modes, density.log_density, functions, wishes, num_warmup, seed)
     run = Run(density.log_density, proposal, points, schedule, num_warmup, num_samples, seed)
-    watch = Watch(functions, is_shown(progress))
+    watch = Watch(functions, is_shown(progress), ensemble)
     if store is None:
         chains = run.go(None, watch, progress)
     else:
@@ -175,13 +190,16 @@ def sample(
         "num_chains": num_chains,
         "num_warmup": num_warmup,
         "num_samples": num_samples,
-        "move": type(proposal).__name__,
+        "move": proposal.name if isinstance(proposal, Ensembles) else type(proposal).__name__,
         "metric": chains.metric.name,
         "start": start if isinstance(start, str) else "given",
-        "step_size": chains.step_size,
         "kernel": density.kernel,
         "interrupted": chains.interrupted,
     }
+    if chains.step_size > 0:  # some moves have none
+        settings["step_size"] = chains.step_size
+    if ensemble is not None:
+        settings["num_ensembles"] = num_ensembles
     if isinstance(proposal, HMC):
         settings["num_integration_steps"] = proposal.num_integration_steps
     if chains.store_failure is not None:
@@ -196,6 +214,9 @@ def sample(
     if modes.n_modes > 1:
         settings["n_modes"] = modes.n_modes
     tree = chains_tree(modes, chains, settings, seed)
+    labels = chain_labels(points, ensemble)
+    if labels:
+        tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().assign_coords(labels))
     if schedule.pilot is not None:
         tree["pilot"] = xr.DataTree(schedule.pilot.to_dataset())
     return tree
@@ -233,11 +254,11 @@ def _density(posterior: Posterior) -> Density:
 def _proposal(
     target: Target,
     value_and_gradient: ValueAndGradient,
-    move: str | WalkerMove,
+    move: str | TrackedMove,
     metric: str,
     num_integration_steps: int,
-) -> WalkerMove:
-    if isinstance(move, WalkerMove):
+) -> TrackedMove:
+    if isinstance(move, TrackedMove):
         return move.copied()  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
     if move in AROUND_ONE and target.n_modes > 1:

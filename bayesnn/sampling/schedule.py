@@ -8,7 +8,7 @@ import numpy as np
 from bayesnn.arrays import FloatArray, spread_indices
 from bayesnn.sampling.adaptation import window_ends
 from bayesnn.sampling.metric import Metric, averaged_metric, first_metric
-from bayesnn.sampling.moves import HMC, MALA, MarginalHMC, WalkerMove
+from bayesnn.sampling.moves import HMC, MALA, MarginalHMC, TrackedMove
 from bayesnn.sampling.pilot import Functions, Pilot, run_pilot
 from bayesnn.sampling.snapshot import Snapshot
 from bayesnn.sampling.target import Target
@@ -49,7 +49,7 @@ class Schedule:
 
     Parameters
     ----------
-    move : WalkerMove
+    move : TrackedMove
         To be adapted in place.
     target : Target
         What is sampled.
@@ -67,7 +67,7 @@ class Schedule:
 
     def __init__(
         self,
-        move: WalkerMove,
+        move: TrackedMove,
         target: Target,
         log_density: Callable[[FloatArray], FloatArray],
         functions: Functions,

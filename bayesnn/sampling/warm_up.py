@@ -4,7 +4,7 @@ import numpy as np
 
 from bayesnn.sampling.adaptation import DualAveraging
 from bayesnn.sampling.metric import Metric
-from bayesnn.sampling.moves import IndependenceT, PreconditionedMove, WalkerMove
+from bayesnn.sampling.moves import IndependenceT, PreconditionedMove, TrackedMove
 
 
 class WarmUp:
@@ -12,11 +12,11 @@ class WarmUp:
 
     Parameters
     ----------
-    move : WalkerMove
+    move : TrackedMove
         To be changed in place.
     """
 
-    def __init__(self, move: WalkerMove) -> None:
+    def __init__(self, move: TrackedMove) -> None:
         self._move = move
         self._averaging = {part: _averaging(part) for part in move.parts if isinstance(part, PreconditionedMove)}
 

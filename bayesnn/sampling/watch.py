@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bayesnn.arrays import FloatArray, spread_indices
-from bayesnn.chain_statistics import ess
+from bayesnn.arrays import FloatArray, IntArray, spread_indices
+from bayesnn.chain_statistics import Layout
 from bayesnn.sampling.chains import Recorder
 
 # Function values looked at, and by how much the draws must grow before they are looked at again: all looks together
@@ -22,9 +22,14 @@ class Watch:
         Function values (chains, m) at weights (chains, k).
     is_shown : bool
         Whether anybody looks; if not, nothing is computed.
+    ensemble : ndarray of int (chains,), optional
+        Interacting ensemble of each walker.
     """
 
-    def __init__(self, functions: Callable[[FloatArray], FloatArray], is_shown: bool) -> None:
+    def __init__(
+        self, functions: Callable[[FloatArray], FloatArray], is_shown: bool, ensemble: IntArray | None = None
+    ) -> None:
+        self._ensemble = ensemble
         self._functions = functions
         self._is_shown = is_shown
         self._values: list[FloatArray] = []
@@ -46,4 +51,5 @@ class Watch:
             values = self._functions(weights[:, draw])
             self._values.append(values[:, spread_indices(values.shape[1], FUNCTIONS)])
         log_density = record.arrays["log_density"][:, : record.count, None]
-        return float(ess(np.concatenate([np.stack(self._values, axis=1), log_density], axis=2)).min())
+        values = np.concatenate([np.stack(self._values, axis=1), log_density], axis=2)
+        return float(Layout(len(values), record.count, self._ensemble).ess(values).min())

@@ -1,6 +1,6 @@
 """emcee moves that know the linearization; each also works in a user's own ``emcee.EnsembleSampler``."""
 
-from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, WalkerMove
+from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, TrackedMove, WalkerMove
 from bayesnn.sampling.moves.hmc import HMC
 from bayesnn.sampling.moves.independence import IndependenceT
 from bayesnn.sampling.moves.mala import MALA
@@ -21,5 +21,6 @@ __all__ = [
     "PreconditionedMove",
     "RandomWalk",
     "SymmetryJump",
+    "TrackedMove",
     "WalkerMove",
 ]

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from emcee.model import Model
@@ -39,11 +39,8 @@ class MoveStats:
     n_steps: int
 
 
-class WalkerMove(Move):
-    """A move whose walkers do not look at each other, so that each is a Markov chain by itself.
-
-    R-hat between walkers is valid, and any number of them will do (pass ``skip_initial_state_check=True`` to emcee).
-    """
+class TrackedMove(Move):
+    """A move that says what its last proposal did, and can be kept and gone on with: what a run asks of its moves."""
 
     #: What the last proposal did.
     stats: MoveStats | None = None
@@ -52,16 +49,16 @@ class WalkerMove(Move):
     state_names: tuple[str, ...] = ()
 
     @property
-    def parts(self) -> "tuple[WalkerMove, ...]":
+    def parts(self) -> "tuple[TrackedMove, ...]":
         """The moves this one is made of: itself, if it is no mixture."""
         return (self,)
 
     @property
-    def active(self) -> "WalkerMove":
+    def active(self) -> "TrackedMove":
         """The part that made the last proposal."""
         return self
 
-    def copied(self) -> "WalkerMove":
+    def copied(self) -> Self:
         """Return a move to be adapted, while this one stays as it is."""
         return copy.copy(self)
 
@@ -73,6 +70,13 @@ class WalkerMove(Move):
         """Go on from a snapshot of a move of the same kind."""
         for name in self.state_names:
             setattr(self, name, snapshot[name])
+
+
+class WalkerMove(TrackedMove):
+    """A move whose walkers do not look at each other, so that each is a Markov chain by itself.
+
+    R-hat between walkers is valid, and any number of them will do (pass ``skip_initial_state_check=True`` to emcee).
+    """
 
     def decide(
         self, model: Model, state: State, proposed: FloatArray, log_correction: FloatArray | float = 0.0

@@ -1,6 +1,7 @@
 """Several moves taking turns by chance."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from emcee.model import Model
@@ -9,7 +10,7 @@ from emcee.state import State
 from bayesnn.arrays import ArrayLike, BoolArray
 from bayesnn.checks import describe, finite_array
 from bayesnn.errors import ArgumentError
-from bayesnn.sampling.moves.base import WalkerMove
+from bayesnn.sampling.moves.base import TrackedMove, WalkerMove
 
 
 class Mixture(WalkerMove):
@@ -53,18 +54,18 @@ class Mixture(WalkerMove):
         self._active = self.moves[0]
 
     @property
-    def parts(self) -> tuple[WalkerMove, ...]:
+    def parts(self) -> tuple[TrackedMove, ...]:
         """The parts."""
         return tuple(part for move in self.moves for part in move.parts)
 
     @property
-    def active(self) -> WalkerMove:
+    def active(self) -> TrackedMove:
         """The part that made the last proposal."""
         return self._active.active
 
-    def copied(self) -> "Mixture":
+    def copied(self) -> Self:
         """Return a mixture of copies."""
-        return Mixture([move.copied() for move in self.moves], self.weights)
+        return type(self)([move.copied() for move in self.moves], self.weights)
 
     def propose(self, model: Model, state: State) -> tuple[State, BoolArray]:
         """Advance every walker by the move that is drawn; emcee calls this."""
