@@ -26,7 +26,7 @@ REAL = {
 # Rows and hidden units of networks drawn as teachers, with noise 0.3 and a standard normal prior.
 TEACHERS = {"teacher 5-8-1": (100, 8), "teacher 5-4-1": (2000, 4)}
 PROBLEMS = (*REAL, *TEACHERS)
-N_STARTS = 8
+N_STARTS = 128
 N_HELD_OUT = 50
 
 

@@ -183,7 +183,12 @@ def test_maximize_evidence(teacher_posterior, spoiled, argument, got, wants):
         ({"seed": -1}, "seed", "-1", "an integer of at least 0"),
         ({"seed": 1.5}, "seed", "1.5", "an integer of at least 0"),
         ({"seed": True}, "seed", "True", "an integer of at least 0"),
-        ({"move": "nuts"}, "move", "'nuts'", "one of 'auto', 'marginal_hmc', 'hmc', 'mala', 'pcn', 'random_walk', 'independence'"),
+        (
+            {"move": "nuts"},
+            "move",
+            "'nuts'",
+            "one of 'auto', 'marginal_hmc', 'hmc', 'mala', 'pcn', 'random_walk', 'independence'",
+        ),
         (
             {"move": RandomWalk},
             "move",

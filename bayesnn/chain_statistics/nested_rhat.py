@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import f as f_distribution
 
 from bayesnn.arrays import FloatArray, IntArray
 from bayesnn.chain_statistics.rank_normalised import folded, halves, normal_scores
@@ -129,6 +128,8 @@ def nested_rhat_band(
     >>> float(nested_rhat_band(8, 16, 5.0).round(3)), float(nested_rhat_band(8, 16, 500.0).round(5))
     (1.013, 1.00013)
     """
+    from scipy.stats import f as f_distribution
+
     second = num_superchains * (chains_per_superchain - 1) if chains_per_superchain > 1 else freedom
     quantile = np.asarray(f_distribution.ppf(level, num_superchains - 1, second), dtype=np.float64)
     return np.sqrt(1.0 + quantile / (chains_per_superchain * np.asarray(effective, dtype=np.float64)))

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from arviz_stats.base import array_stats
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from bayesnn.arrays import FloatArray
 
@@ -14,6 +12,8 @@ TAIL = (0.05, 0.95)
 
 def rhat(draws: FloatArray) -> FloatArray:
     """Rank-normalised split R-hat of draws (chains, draws, ...); 1 where all draws are one number."""
+    from arviz_stats.base import array_stats  # SciPy's statistics and ArviZ take most of a second: not to sample
+
     return where_it_varies(draws, lambda values: array_stats.rhat(values, chain_axis=0, draw_axis=1), 1.0)
 
 
@@ -22,6 +22,8 @@ def ess(draws: FloatArray, method: str = "bulk") -> FloatArray:
 
     Where all draws are one number each of them counts: there is nothing to be uncertain about.
     """
+    from arviz_stats.base import array_stats
+
     size = float(draws.shape[0] * draws.shape[1])
     prob = TAIL if method == "tail" else None
     return where_it_varies(
@@ -61,6 +63,8 @@ def normal_scores(draws: FloatArray) -> FloatArray:
 
     Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021), Bayesian Analysis 16, equation 14.
     """
+    from scipy.stats import rankdata
+
     flat = draws.reshape(-1, draws.shape[-1])
     ranks = np.asarray(rankdata(flat, axis=0), dtype=np.float64)
     return ndtri((ranks - 0.375) / (len(flat) + 0.25)).reshape(draws.shape)

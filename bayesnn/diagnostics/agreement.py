@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 from rich.table import Table
-from scipy.stats import chi2, kstest, kstwobign, norm
+from scipy.special import ndtri
 
 from bayesnn.arrays import FloatArray
 from bayesnn.chain_statistics import Layout
@@ -237,6 +237,8 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
     >>> compare(laplace, tree).verdict.value
     'gaussian'
     """
+    from scipy.stats import chi2, kstest, kstwobign
+
     blocks = laplace.posterior.model.weight_blocks
     weights = weight_matrix(group_of(tree, "posterior"), blocks)
     if not np.array_equal(values_of(tree, "laplace", "mean"), laplace.mean):
@@ -294,7 +296,7 @@ def _predictive(tree: xr.DataTree, layout: Layout) -> tuple[FloatArray, FloatArr
 
 def _band(count: int) -> float:
     """Return the normal quantile for a band over `count` entries, by Bonferroni."""
-    return float(norm.ppf(1.0 - 0.5 * BAND_LEVEL / count))
+    return float(ndtri(1.0 - 0.5 * BAND_LEVEL / count))
 
 
 def _worst(deviations: FloatArray, bands: FloatArray) -> int:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
 from bayesnn.arrays import FloatArray
@@ -70,6 +69,8 @@ def importance_evidence(log_p: FloatArray, log_q: FloatArray) -> ImportanceEvide
 def _pareto_k(log_ratios: FloatArray) -> float:
     if np.ptp(log_ratios) < 1e-8:  # constant weights have no tail
         return -np.inf
+    from arviz_stats.base import array_stats
+
     with np.errstate(over="ignore"):
         _, shape = array_stats.psislw(-log_ratios)  # psislw wants minus the log ratio
     # Where one draw carries all the weight the fit has no tail left to look at.

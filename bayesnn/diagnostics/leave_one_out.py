@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
 from bayesnn.arrays import FloatArray, IntArray
@@ -102,6 +101,8 @@ def _smoothed(row: FloatArray, efficiency: float) -> tuple[FloatArray, float]:
     """Return log weights (S,), proportional to one over the row's likelihood before smoothing, and Pareto k."""
     if np.ptp(row) < CONSTANT:
         return np.full(row.size, -np.log(row.size)), -np.inf
+    from arviz_stats.base import array_stats
+
     try:
         log_weights, pareto_k = array_stats.psislw(row, r_eff=efficiency)  # wants minus the log ratio
     except ValueError:  # the largest weights are one number: chains stood still there

@@ -1,10 +1,9 @@
 """The autopsy of the linearized iteration, as a page and a table."""
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.table import Table
 
 from bayesnn.files import written_whole
@@ -13,6 +12,10 @@ from bayesnn.optimum.autopsy import CONTENDERS, Cell
 from bayesnn.report.html import make_table, render_page
 from bayesnn.tree import library_versions
 from bayesnn.version import __version__
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLORS = dict(
     zip(
@@ -90,7 +93,9 @@ def _row(cell: Cell) -> tuple[str, ...]:
     )
 
 
-def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, width: float, height: float) -> "tuple[Figure, list[Axes]]":
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     axes: list[Axes] = [figure.add_subplot(1, count, place + 1) for place in range(count)]
     for axis in axes:
@@ -98,7 +103,7 @@ def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]
     return figure, axes
 
 
-def _legend_below(figure: Figure, axis: Axes) -> None:
+def _legend_below(figure: "Figure", axis: "Axes") -> None:
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=8)
 
@@ -108,7 +113,7 @@ def _middle_size(autopsy: Autopsy) -> int:
     return sizes[len(sizes) // 2] if len(sizes) < 3 else sizes[1]
 
 
-def losses_figure(autopsy: Autopsy) -> Figure:
+def losses_figure(autopsy: Autopsy) -> "Figure":
     """Rms residual over its optimum against iteration, one line a contender, one panel a network."""
     figure, axes = _panels(2, 10, 3.8)
     n = _middle_size(autopsy)
@@ -127,7 +132,7 @@ def losses_figure(autopsy: Autopsy) -> Figure:
     return figure
 
 
-def orbits_figure(autopsy: Autopsy) -> Figure:
+def orbits_figure(autopsy: Autopsy) -> "Figure":
     """Scales along the seed's orbit for products of weights, and eigenvalues of the maps at an optimum."""
     figure, (orbit_axis, disc_axis) = _panels(2, 10, 3.8)
     for orbit, color in zip(autopsy.orbits, ("#c23b22", "#2f6db5"), strict=True):
@@ -148,7 +153,7 @@ def orbits_figure(autopsy: Autopsy) -> Figure:
     return figure
 
 
-def success_figure(autopsy: Autopsy) -> Figure:
+def success_figure(autopsy: Autopsy) -> "Figure":
     """Share of random starts that reach an optimum, by size and contender."""
     figure, axes = _panels(2, 10, 3.4)
     sizes = sorted({cell.n for cell in autopsy.cells})

@@ -3,18 +3,19 @@
 import base64
 import io
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from bayesnn.files import written_whole
 from bayesnn.report.chains import convergence_rows
-from bayesnn.report.figures import FIGURES
 from bayesnn.report.modes import modes_rows
 from bayesnn.tree import group_of, settings_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 110
 
@@ -44,6 +45,8 @@ def write_report(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
 
 def render_report(tree: xr.DataTree) -> str:
     """Return the report's HTML text."""
+    from bayesnn.report.figures import FIGURES  # matplotlib takes a third of a second: only reports need it
+
     settings = settings_of(tree)
     return render_page(
         title=f"bayesnn: {settings.get('data', settings['model'])}",
@@ -61,7 +64,7 @@ def render_page(
     title: str,
     verdict: dict[str, str],
     tables: list[dict[str, Any]],
-    figures: list[tuple[str, Figure]],
+    figures: "list[tuple[str, Figure]]",
     settings: dict[str, Any],
     libraries: dict[str, str],
 ) -> str:
@@ -79,7 +82,7 @@ def render_page(
     )
 
 
-def _png(figure: Figure) -> str:
+def _png(figure: "Figure") -> str:
     buffer = io.BytesIO()
     # No creation date in the file: the same tree gives the same report.
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
