@@ -42,7 +42,7 @@ PEERS = (
 OURS = "bayesnn"
 ESS_WANTED, RHAT_LIMIT = 4000.0, 1.01
 # Seconds that a peer may draw beyond its first block; slower ones are extrapolated.
-BUDGET, BLOCK, TIME_LIMIT = 30.0, 250, 300.0
+BUDGET, BLOCK, TIME_LIMIT = 15.0, 250, 300.0
 # Steps between kept draws of samplers whose single steps are cheap.
 THIN = {"BlackJAX adjusted MCLMC, 8 vectorised": 8, "emcee stretch": 20}
 # Draws of each of our chains: the default; more where these do not suffice.
@@ -117,7 +117,9 @@ def of_ensemble(f: np.ndarray) -> tuple[float, float]:
     from emcee.autocorr import integrated_time
 
     tau = integrated_time(f.transpose(1, 0, 2), quiet=True, has_walkers=True)
-    means = f.mean(axis=0)[None]
+    mean = f.mean(axis=0)
+    half = len(mean) // 2
+    means = np.stack([mean[:half], mean[half : 2 * half]])
     return float((f.shape[0] * f.shape[1] / tau).min()), float(rhat(means).max())
 
 

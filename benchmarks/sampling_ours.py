@@ -33,7 +33,7 @@ def main() -> None:
     net = bnn.MLP(arrays["x"].shape[1], (int(arrays["hidden"]),), 1)
     prior = bnn.NormalPrior(float(arrays["prior_precision"]))
     posterior = bnn.Posterior(net, arrays["x"], arrays["y"], bnn.Gaussian(float(arrays["sigma"])), prior)
-    optimum = bnn.find_optimum(posterior, n_starts=8, seed=request["seed"], progress=False)
+    optimum = bnn.find_optimum(posterior, n_starts=64, seed=request["seed"], progress=False)
     laplace = bnn.fit_laplace(posterior, optimum)
     tree = bnn.sample(laplace, seed=request["seed"], num_samples=request["num_samples"], progress=False)
     end = time.time()
