@@ -1,7 +1,7 @@
 """What the pilot of ``sample(metric="auto")`` chooses, beside fixed metrics and trajectory lengths.
 
-Effective draws of the function value that mixes worst, over the outputs at the inputs held out, per gradient and chain: no
-time is measured, so that the machine may do other things. Every setting runs with the same seeds; those whose chains
+Effective draws of the function value that mixes worst, over the outputs at the inputs held out, per gradient and chain:
+no time is measured, so that the machine may do other things. Every setting runs with the same seeds; those whose chains
 disagree (R-hat) are marked, and are not the best of the fixed ones.
 """
 

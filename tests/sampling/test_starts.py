@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, norm, t
 
-from bayesnn import MLP, FlatPrior, Gaussian, Posterior, find_optimum, fit_laplace
+from bayesnn import MLP, FlatPrior, Gaussian, LogDensity, Posterior, find_optimum, fit_laplace
 from bayesnn.sampling import start_points
+from bayesnn.seeds import generator
 from tests.refusals import refuses
 
 
@@ -47,6 +48,41 @@ def test_starts_follow_their_seed(teacher_laplace):
     first, again, other = (start_points(teacher_laplace, "laplace", 3, seed) for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+@pytest.fixture(scope="module")
+def bent_laplace():
+    """A posterior of two numbers along a parabola: the Gaussian at its mode is wide where the valley turns away."""
+
+    def log_density(w):
+        return -0.5 * (w[..., 0] / 3.0) ** 2 - 0.5 * ((w[..., 1] - w[..., 0] ** 2) / 0.01) ** 2
+
+    target = LogDensity(log_density, ["a", "b"], vectorized=True)
+    return fit_laplace(target, find_optimum(target, start=np.zeros(2), seed=0), curvature="hessian")
+
+
+def test_starts_where_the_gaussian_misleads_grossly_are_pulled_towards_the_optimum(bent_laplace):
+    n, mean, lp = 400, bent_laplace.mean, bent_laplace.posterior.log_density
+    standard = generator(0, "chain starts").standard_normal((n, 2))
+    drawn = mean + bent_laplace.factor.color(standard)
+    lowest = lp(mean) - 0.5 * (standard**2).sum(axis=1) - 0.5 * 2
+    low = lp(drawn) < lowest
+    assert 0.3 < low.mean() < 1.0
+    assert lp(drawn).min() < -1e4
+    points = start_points(bent_laplace, "laplace", n, seed=0)
+    assert np.all(lp(points) >= lowest)
+    assert np.array_equal(points[~low], drawn[~low])
+    steps = np.log(np.linalg.norm(points - mean, axis=1) / np.linalg.norm(drawn - mean, axis=1)) / np.log(0.8)
+    assert np.allclose(steps, np.round(steps), atol=1e-6)  # no further than it must: one step less is too low
+    before = mean + (drawn - mean) * 0.8 ** (np.round(steps) - 1)[:, None]
+    assert np.all(lp(before[low]) < lowest[low])
+
+
+def test_starts_of_a_gaussian_posterior_are_not_pulled(linear_laplace):
+    n = 1000
+    standard = generator(0, "chain starts").standard_normal((n, 4))
+    expected = linear_laplace.mean + linear_laplace.factor.color(standard)
+    assert np.allclose(start_points(linear_laplace, "laplace", n, seed=0), expected, rtol=1e-12)
 
 
 def test_points_that_are_given_are_used_as_they_are(teacher_laplace, rng):
