@@ -1,7 +1,7 @@
 """Which metric, and how long a trajectory: measured on function values before the draws that count."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -28,8 +28,8 @@ MAX_DOUBLINGS = 30
 # A Laplace metric that costs more than this, compared to the one chosen, is named in the reason.
 HARMFUL = 2.0
 
-# Share of the best efficiency at which a longer trajectory is preferred.
-NEARLY_AS_GOOD = 0.8
+# Share of the best efficiency at which a longer trajectory is preferred, and the shortest that is taken.
+NEARLY_AS_GOOD, SHORTEST = 0.8, 6
 # By how much another metric must beat the averaged one. The walkers have seen little of what moves slowly, so that all
 # efficiencies are too high, and those of metrics that do not know the posterior's slow directions most of all; the
 # averaged curvature knows these in advance.
@@ -52,12 +52,15 @@ class Pilot:
         Independent draws of the function values per gradient, by how far these jump; NaN where it was not tried.
     step_size : ndarray (metrics,)
         To which each was tuned.
+    settled : int, optional
+        Index of the metric that was chosen before; None to choose by the efficiencies.
     """
 
     names: tuple[str, ...]
     lengths: IntArray
     efficiency: FloatArray
     step_size: FloatArray
+    settled: int | None = None
 
     @property
     def best(self) -> FloatArray:
@@ -67,6 +70,8 @@ class Pilot:
     @property
     def chosen(self) -> int:
         """Index of the metric with the highest efficiency; another than the averaged one must be far ahead of it."""
+        if self.settled is not None:
+            return self.settled
         weights = np.array([PREFERENCE if name == PREFERRED else 1.0 for name in self.names])
         return int(np.argmax(weights * self.best))
 
@@ -83,7 +88,8 @@ class Pilot:
         does not see, and longer trajectories mend.
         """
         of_chosen = np.nan_to_num(self.efficiency[self.chosen])
-        return int(self.lengths[of_chosen >= NEARLY_AS_GOOD * of_chosen.max()].max())
+        nearly = int(self.lengths[of_chosen >= NEARLY_AS_GOOD * of_chosen.max()].max())
+        return max(nearly, min(SHORTEST, int(self.lengths.max())))
 
     @property
     def reason(self) -> str:
@@ -98,6 +104,12 @@ class Pilot:
                     f". The Laplace metric would cost {self.best[self.chosen] / max(laplace, 1e-300):.2g} times as much"
                 )
         return words
+
+    def renewed(self, later: "Pilot") -> "Pilot":
+        """Return the same choice of metric with what a later pilot of this metric alone says of lengths."""
+        efficiency, step_size = self.efficiency.copy(), self.step_size.copy()
+        efficiency[self.chosen], step_size[self.chosen] = later.efficiency[0], later.step_size[0]
+        return replace(self, efficiency=efficiency, step_size=step_size, settled=self.chosen)
 
     def to_dataset(self) -> xr.Dataset:
         """Group ``pilot`` of the tree."""

@@ -39,6 +39,9 @@ type ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 MOVES = ("auto", "marginal_hmc", "hmc", "mala", "pcn", "random_walk", "independence")
 # Moves that propose around one Gaussian, wherever a chain is.
 AROUND_ONE = ("pcn", "independence")
+# The marginal density takes products of all pairs of features of the output layer, two for each row and pair, beside
+# some six multiplications for each row and weight: with more pairs than this a weight it costs more than it gains.
+MOST_PAIRS = 3.0
 # Leapfrog steps until the pilot has chosen, and for good where warm-up is too short for one.
 FIRST_LENGTH = 8
 
@@ -227,10 +230,10 @@ def _fitting_move(posterior: Posterior) -> str:
     if isinstance(posterior, LogDensity):
         return "hmc" if posterior.has_gradient else "random_walk"
     try:
-        posterior.marginal()
+        marginal = posterior.marginal()
     except ArgumentError:
         return "hmc"
-    return "marginal_hmc"
+    return "marginal_hmc" if marginal.n_features**2 <= MOST_PAIRS * posterior.n_weights else "hmc"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from bayesnn.seeds import legacy_state
 # Points of each chain, in a window of the warm-up, at which the curvature is averaged.
 CURVATURE_POINTS = 4
 # The pilot follows the second of three windows: chains have left their starts, and most of the warm-up is to come.
-PILOT_AFTER = 1
+# After the last window the length is chosen once more, for the renewed metric, from where the chains are by then.
+PILOT_AFTER, LENGTH_AFTER = 1, 2
 CANDIDATES = ("averaged", "laplace", "diagonal", "unit")
 AVERAGED = ("averaged", "diagonal")
 
@@ -115,7 +116,8 @@ class Schedule:
 
     def _end_window(self, window: int) -> None:
         move = self._move
-        if window == PILOT_AFTER and self._wishes.wants_pilot and isinstance(move, HMC) and not isinstance(move, MALA):
+        wants_pilot = window in (PILOT_AFTER, LENGTH_AFTER) and self._wishes.wants_pilot
+        if wants_pilot and isinstance(move, HMC) and not isinstance(move, MALA):
             self._choose(move)
         elif self._wishes.metric is not None and self._adapts:
             name = "averaged" if self._wishes.metric == "auto" else self._wishes.metric
@@ -142,8 +144,8 @@ class Schedule:
 
         # Of several modes what is between them is left out: no chain is to be judged by a jump it cannot make.
         seen = self._target.centred(np.stack([functions(weights) for weights in points[len(points) // 2 :]]))
-        random = legacy_state(self._seed, "pilot")
-        self.pilot = run_pilot(
+        random = legacy_state(self._seed, "pilot" if self.pilot is None else "pilot again")
+        pilot = run_pilot(
             move,
             log_density,
             functions,
@@ -153,6 +155,7 @@ class Schedule:
             random,
             self._wishes.length,
         )
+        self.pilot = pilot if self.pilot is None else self.pilot.renewed(pilot)
         move.num_integration_steps = self.pilot.length
         self.warm_up.use_metric(metrics[self.pilot.name], float(self.pilot.step_size[self.pilot.chosen]))
         self._wishes = replace(self._wishes, metric=self.pilot.name)

@@ -164,3 +164,19 @@ def test_another_metric_than_the_averaged_must_be_far_ahead(other, chosen):
     names, lengths = ("averaged", "diagonal"), np.array([2, 4])
     pilot = Pilot(names, lengths, np.array([[0.1, 0.05], [0.1, other]]), np.array([0.5, 0.1]))
     assert pilot.name == chosen
+
+
+def test_a_later_pilot_renews_the_length_and_keeps_the_metric():
+    names, lengths = ("averaged", "diagonal"), np.array([8, 16])
+    first = Pilot(names, lengths, np.array([[0.1, 0.05], [0.1, 0.4]]), np.array([0.5, 0.1]))
+    later = first.renewed(Pilot(("diagonal",), lengths, np.array([[0.03, 0.001]]), np.array([0.2])))
+    assert (first.name, first.length) == ("diagonal", 16)
+    assert (later.name, later.length) == ("diagonal", 8)
+    assert np.array_equal(later.efficiency, [[0.1, 0.05], [0.03, 0.001]])
+    assert np.array_equal(later.step_size, [0.5, 0.2])
+
+
+@pytest.mark.parametrize(("lengths", "chosen"), [([2, 3, 4, 6, 8], 6), ([3], 3)])
+def test_trajectories_are_not_too_short(lengths, chosen):
+    efficiency = 1.0 / np.array([lengths], dtype=float)
+    assert Pilot(("averaged",), np.array(lengths), efficiency, np.ones(1)).length == chosen

@@ -310,3 +310,13 @@ def test_a_number_of_steps_is_checked_whatever_the_move(teacher_laplace):
 def test_a_move_of_another_size_is_refused(teacher_laplace):
     with refuses("inverse_mass_matrix", "size 4", "size 9"):
         sample(teacher_laplace, **SMALL, move=RandomWalk(np.eye(4)))
+
+
+@pytest.mark.parametrize(("hidden", "move"), [((4,), "MarginalHMC"), ((60,), "HMC"), ((), "HMC")])
+def test_the_output_layer_is_integrated_out_unless_it_is_wide_or_all_there_is(hidden, move):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((12, 2))
+    post = Posterior(MLP(2, hidden, 1), x, x[:, 0], Gaussian(0.5), NormalPrior(1.0))
+    laplace = fit_laplace(post, find_optimum(post, seed=0))
+    tree = sample(laplace, num_chains=2, num_warmup=20, num_samples=4)
+    assert settings_of(tree)["move"] == move

@@ -97,6 +97,11 @@ class MarginalDensity:
         """Number of coordinates, m."""
         return len(self.kept)
 
+    @property
+    def n_features(self) -> int:
+        """Number of weights of each output, q."""
+        return self._top.out_mean.shape[1]
+
     def __call__(self, kept: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Log density and gradient.
 
@@ -236,7 +241,7 @@ class MarginalDensity:
             ends, laws = (values, gradients, momenta), (means, factors)
             run_collapsed_shared(parts, task, problem, top, kept, *ends, scale, transposed, steps, n_steps, *laws)
 
-        q = top.out_mean.shape[1]
+        q = self.n_features
         passes = 1 if task == VALUE else 3 * n_steps
         work = passes * len(kept) * self.posterior.n_rows * (self.posterior.n_weights + q * q)
         share_out(run, run_shared, len(kept), work, self._pace)
