@@ -230,9 +230,9 @@ class TestInterrupted:
     """Ctrl-C: chains keep what they have; before that, no result is written."""
 
     def interrupt_after(self, monkeypatch, calls):
-        from bayesnn.sampling.moves import HMC
+        from bayesnn.sampling.moves import MarginalHMC
 
-        propose, made = HMC.propose, []
+        propose, made = MarginalHMC.propose, []
 
         def counted(move, model, state):
             made.append(1)
@@ -240,7 +240,7 @@ class TestInterrupted:
                 raise KeyboardInterrupt
             return propose(move, model, state)
 
-        monkeypatch.setattr(HMC, "propose", counted)
+        monkeypatch.setattr(MarginalHMC, "propose", counted)
 
     def test_chains_keep_the_draws_made_until_then(self, tmp_path, monkeypatch):
         self.interrupt_after(monkeypatch, 75)

@@ -28,8 +28,9 @@ MAX_DOUBLINGS = 30
 # A Laplace metric that costs more than this, compared to the one chosen, is named in the reason.
 HARMFUL = 2.0
 
-# Share of the best efficiency at which a longer trajectory is preferred, and the shortest that is taken.
-NEARLY_AS_GOOD, SHORTEST = 0.8, 6
+# A trajectory whose end is so large a part of an independent draw is long enough. Where none is, the longest of at
+# least such a share of the best efficiency is taken; and none is shorter than this.
+LONG_ENOUGH, NEARLY_AS_GOOD, SHORTEST = 0.5, 0.5, 6
 # By how much another metric must beat the averaged one. The walkers have seen little of what moves slowly, so that all
 # efficiencies are too high, and those of metrics that do not know the posterior's slow directions most of all; the
 # averaged curvature knows these in advance.
@@ -82,14 +83,16 @@ class Pilot:
 
     @property
     def length(self) -> int:
-        """Mean number of leapfrog steps chosen: the longest nearly as good as the best.
+        """Mean number of leapfrog steps chosen: the shortest two of which make an independent draw, if there is one.
 
-        Jumps are short where the posterior is narrow, and chains there are slow to leave: what the mean over all chains
-        does not see, and longer trajectories mend.
+        Otherwise the longest at least half as good as the best. Jumps are short where the posterior is narrow, and
+        chains there are slow to leave: what the mean over all chains does not see, and longer trajectories mend.
         """
         of_chosen = np.nan_to_num(self.efficiency[self.chosen])
-        nearly = int(self.lengths[of_chosen >= NEARLY_AS_GOOD * of_chosen.max()].max())
-        return max(nearly, min(SHORTEST, int(self.lengths.max())))
+        good = of_chosen >= NEARLY_AS_GOOD * of_chosen.max()
+        enough = good & (of_chosen * self.lengths >= LONG_ENOUGH)
+        length = int(self.lengths[enough].min() if enough.any() else self.lengths[good].max())
+        return max(length, min(SHORTEST, int(self.lengths.max())))
 
     @property
     def reason(self) -> str:

@@ -60,7 +60,7 @@ def test_a_failure_leaves_the_old_report_and_no_fragment(tree, tmp_path, monkeyp
     def fails(_tree):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(html, "FIGURES", (("bad", (), fails),))
+    monkeypatch.setattr("bayesnn.report.figures.FIGURES", (("bad", (), fails),))
     with pytest.raises(OSError, match="no space"):
         write_report(tree, path)
     assert path.read_text() == "old"

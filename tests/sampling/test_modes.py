@@ -140,7 +140,7 @@ def test_the_pilot_asks_for_no_jumps_between_the_modes(pair):
     # 30 sds apart: of the total variance what a chain can cross in its mode is a hundredth or less
     how = {"num_chains": 16, "num_warmup": 100, "num_samples": 4, "metric": "laplace", "seed": 0}
     together, alone = (sample(target, **how)["pilot"]["efficiency"].max() for target in (pair, pair[0]))
-    assert float(together) > 0.25 * float(alone)
+    assert float(together) > 0.1 * float(alone)
 
 
 def test_values_are_centred_by_mode(network, rng):
