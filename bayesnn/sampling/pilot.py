@@ -30,7 +30,7 @@ HARMFUL = 2.0
 
 # A trajectory whose end is so large a part of an independent draw is long enough. Where none is, the longest of at
 # least such a share of the best efficiency is taken; and none is shorter than this.
-LONG_ENOUGH, NEARLY_AS_GOOD, SHORTEST = 0.7, 0.5, 6
+LONG_ENOUGH, NEARLY_AS_GOOD, SHORTEST = 0.5, 0.5, 6
 # By how much another metric must beat the averaged one. The walkers have seen little of what moves slowly, so that all
 # efficiencies are too high, and those of metrics that do not know the posterior's slow directions most of all; the
 # averaged curvature knows these in advance.
@@ -83,7 +83,7 @@ class Pilot:
 
     @property
     def length(self) -> int:
-        """Mean number of leapfrog steps chosen: the shortest whose end is nearly an independent draw, if there is one.
+        """Mean number of leapfrog steps chosen: the shortest whose end is half an independent draw, if there is one.
 
         Otherwise the longest at least half as good as the best. Jumps are short where the posterior is narrow, and
         chains there are slow to leave: what the mean over all chains does not see, and longer trajectories mend.

@@ -155,7 +155,7 @@ def test_constant_function_values_do_not_disturb():
 
 def test_the_reason_orders_the_metrics():
     pilot = Pilot(("a", "b"), np.array([2, 4]), np.array([[0.1, np.nan], [0.3, 0.25]]), np.array([0.5, 0.1]))
-    assert (pilot.name, pilot.length) == ("b", 4)  # the shortest whose end is nearly independent
+    assert (pilot.name, pilot.length) == ("b", 4)  # the shortest whose end is half an independent draw
     assert pilot.reason.index("b 0.3") < pilot.reason.index("a 0.1")
 
 
@@ -185,7 +185,7 @@ def test_trajectories_are_not_too_short(lengths, chosen):
 @pytest.mark.parametrize(
     ("efficiency", "chosen"),
     [
-        ([0.05, 0.07, 0.06, 0.03], 16),  # 16 * 0.06 is more than 0.7 of an independent draw
+        ([0.05, 0.07, 0.06, 0.03], 8),  # 8 * 0.07 is more than half an independent draw
         ([0.01, 0.02, 0.015, 0.0101], 32),  # none is: the longest half as good as the best
         ([0.01, 0.02, 0.009, 0.002], 8),
         ([0.12, 0.4, 0.03, 0.02], 8),  # 6 * 0.12 would do, at a price
