@@ -102,7 +102,7 @@ class Pilot:
         words = f"{self.name}, {self.length} steps. Independent function values per gradient: {each}"
         if "laplace" in self.names:
             laplace = self.best[self.names.index("laplace")]
-            if laplace < 0.5 * self.best[self.chosen]:
+            if HARMFUL * laplace < self.best[self.chosen]:
                 words += (
                     f". The Laplace metric would cost {self.best[self.chosen] / max(laplace, 1e-300):.2g} times as much"
                 )

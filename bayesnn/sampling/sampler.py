@@ -40,7 +40,8 @@ MOVES = ("auto", "marginal_hmc", "hmc", "mala", "pcn", "random_walk", "independe
 # Moves that propose around one Gaussian, wherever a chain is.
 AROUND_ONE = ("pcn", "independence")
 # The marginal density takes products of all pairs of features of the output layer, two for each row and pair, beside
-# some six multiplications for each row and weight: with more pairs than this a weight it costs more than it gains.
+# some six multiplications for each row and weight: with more pairs than this a weight it costs over three times as much
+# as the whole posterior's.
 MOST_PAIRS = 3.0
 # Leapfrog steps until the pilot has chosen, and for good where warm-up is too short for one.
 FIRST_LENGTH = 8
