@@ -24,7 +24,7 @@ from bayesnn.tree import weight_matrix
 
 RESULTS = Path(__file__).parent / "results" / "metric.json"
 FIXED = (*product(("averaged", "laplace", "diagonal"), (4, 8, 16, 32)), ("unit", 16), ("unit", 64))
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 SIZES = {"num_chains": 16, "num_warmup": 200, "num_samples": 500}
 RHAT_LIMIT = 1.01
 SHARE_WANTED = 0.8

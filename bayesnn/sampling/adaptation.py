@@ -7,6 +7,9 @@ import numpy as np
 
 from bayesnn.arrays import FloatArray
 
+# In a harmonic mean acceptances below this count as this: a single step that fails must not decide for a hundred.
+LEAST_ACCEPTANCE = 0.05
+
 type ChainMean = Literal["harmonic", "arithmetic"]
 
 
@@ -52,7 +55,7 @@ class DualAveraging:
     def update(self, acceptance: FloatArray) -> None:
         """Learn from the acceptance probabilities (chains,) of one step."""
         if self.chain_mean == "harmonic":
-            rate = 1.0 / float(np.mean(1.0 / np.maximum(acceptance, 1e-3)))
+            rate = 1.0 / float(np.mean(1.0 / np.maximum(acceptance, LEAST_ACCEPTANCE)))
         else:
             rate = float(np.mean(acceptance))
         self._count += 1

@@ -8,33 +8,33 @@ import xarray as xr
 from emcee.model import Model
 from emcee.state import State
 
-from bayesnn.arrays import FloatArray, IntArray
+from bayesnn.arrays import FloatArray, IntArray, spread_indices
 from bayesnn.sampling.adaptation import DualAveraging
-from bayesnn.sampling.components import Components
 from bayesnn.sampling.metric import Metric
+from bayesnn.sampling.mixing import MixingSpace
 from bayesnn.sampling.moves import HMC
 from bayesnn.sampling.moves.base import acceptance
+from bayesnn.sampling.moves.hmc import trajectory_steps
 
-# Leapfrog steps at which trajectories are looked at.
-LENGTHS: IntArray = np.array([2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512])
-# All candidates go so far; those that still gain by going on, and are not far behind, go further.
-FIRST_REACH = 32
-# A candidate goes on if its best is within this factor of its last, and its last within this factor of the best of all.
-STILL_GAINS, NOT_FAR_BEHIND = 1.3, 4.0
-N_TRAJECTORIES = 4
+# Mean leapfrog steps of the trajectories among which is chosen.
+LENGTHS: IntArray = np.array(
+    [2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512]
+)
+# All candidates are judged up to the first of these; those that may still win go on to the next.
+REACHES = (8, 16, 32, 64, 128, 256, 512)
+# A candidate may if its best is within this factor of its last, and its last within this factor of the best of all.
+STILL_GAINS, NOT_FAR_BEHIND = 1.3, 8.0
+# Looks at a trajectory, one at least for each such share of its length.
+LOOK_EVERY = 0.2
+N_TRAJECTORIES = 256
 TUNING_STEPS, TUNING_LENGTH = 20, 4
 # Halvings and doublings from the first step size to one that half the walkers accept.
 MAX_DOUBLINGS = 30
 # A Laplace metric that costs more than this, compared to the one chosen, is named in the reason.
 HARMFUL = 2.0
-
-# A trajectory whose end is so large a part of an independent draw is long enough. Where none is, the longest of at
-# least such a share of the best efficiency is taken; and none is shorter than this.
-LONG_ENOUGH, NEARLY_AS_GOOD, SHORTEST = 0.5, 0.5, 6
-# By how much another metric must beat the averaged one. The walkers have seen little of what moves slowly, so that all
-# efficiencies are too high, and those of metrics that do not know the posterior's slow directions most of all; the
-# averaged curvature knows these in advance.
-PREFERRED, PREFERENCE = "averaged", 3.0
+# By how much another metric must beat the averaged one, which alone goes on learning and knows directions in which the
+# walkers have hardly moved.
+PREFERRED, PREFERENCE = "averaged", 1.5
 
 type Functions = Callable[[FloatArray], FloatArray]
 
@@ -55,6 +55,8 @@ class Pilot:
         To which each was tuned.
     settled : int, optional
         Index of the metric that was chosen before; None to choose by the efficiencies.
+    kept_step_size : float, optional
+        With which the draws are made; None while it still adapts.
     """
 
     names: tuple[str, ...]
@@ -62,6 +64,7 @@ class Pilot:
     efficiency: FloatArray
     step_size: FloatArray
     settled: int | None = None
+    kept_step_size: float | None = None
 
     @property
     def best(self) -> FloatArray:
@@ -70,7 +73,7 @@ class Pilot:
 
     @property
     def chosen(self) -> int:
-        """Index of the metric with the highest efficiency; another than the averaged one must be far ahead of it."""
+        """Index of the metric with the highest efficiency; another than the averaged one must be well ahead of it."""
         if self.settled is not None:
             return self.settled
         weights = np.array([PREFERENCE if name == PREFERRED else 1.0 for name in self.names])
@@ -83,16 +86,11 @@ class Pilot:
 
     @property
     def length(self) -> int:
-        """Mean number of leapfrog steps chosen: the shortest whose end is half an independent draw, if there is one.
-
-        Otherwise the longest at least half as good as the best. Jumps are short where the posterior is narrow, and
-        chains there are slow to leave: what the mean over all chains does not see, and longer trajectories mend.
-        """
-        of_chosen = np.nan_to_num(self.efficiency[self.chosen])
-        good = of_chosen >= NEARLY_AS_GOOD * of_chosen.max()
-        enough = good & (of_chosen * self.lengths >= LONG_ENOUGH)
-        length = int(self.lengths[enough].min() if enough.any() else self.lengths[good].max())
-        return max(length, min(SHORTEST, int(self.lengths.max())))
+        """Mean number of leapfrog steps: of the most efficient trajectory, at the step size the draws are made with."""
+        best = int(self.lengths[np.nanargmax(self.efficiency[self.chosen])])
+        if self.kept_step_size is None:
+            return best
+        return max(1, round(best * float(self.step_size[self.chosen]) / self.kept_step_size))
 
     @property
     def reason(self) -> str:
@@ -131,20 +129,18 @@ def run_pilot(
     log_density: Callable[[FloatArray], FloatArray],
     functions: Functions,
     metrics: Mapping[str, Metric],
-    points: FloatArray,
-    seen: FloatArray,
+    visited: FloatArray,
     random: np.random.RandomState,
     length: int | None = None,
+    centred: Callable[[FloatArray], FloatArray] | None = None,
 ) -> Pilot:
-    r"""Try metrics from where the chains are, and measure how far function values jump along trajectories.
+    """Try metrics from where the chains have been, and measure how far function values jump along trajectories.
 
-    Each trajectory is looked at on its way. At length `L` the jump of a principal component `c` of the function values,
-    weighted with the probability that the end would be accepted, over twice its variance,
-    :math:`p = E[a (c_L - c_0)^2] / 2 V`, is one less the autocorrelation of successive draws, and
-    :math:`L (2 - p) / p` the gradients that an independent draw takes, of a chain with geometric autocorrelation; `p`
-    counts up to 1, so that swinging from side to side gains nothing. A function value takes what its components take,
-    weighted with their shares in its variance; the criterion is the tenth of the function values that is slowest. That
-    trajectories are judged by jumps is the idea of ChEES (Hoffman, Radul & Sountsov 2021), which looks at the weights.
+    Each trajectory is looked at on its way, so that one of some length tells of all that are shorter. Jumps are
+    weighted with the probability that the end would be accepted, and averaged over the lengths that the move draws from
+    around a mean length; what they are worth is said by :class:`bayesnn.sampling.mixing.MixingSpace`. That trajectories
+    are judged by jumps of functions per gradient is the idea of ChEES (Hoffman, Radul & Sountsov 2021), which takes one
+    function of the weights.
 
     Parameters
     ----------
@@ -156,42 +152,41 @@ def run_pilot(
         Function values (chains, m) at weights (chains, k).
     metrics : mapping of str to Metric
         The candidates.
-    points : ndarray (chains, k)
-        Where the chains are.
-    seen : ndarray (draws, m)
-        Function values under the posterior, as far as it is known.
+    visited : ndarray (steps, chains, k)
+        Where the chains were, and at last are.
     random : numpy.random.RandomState
         Source of momenta.
     length : int, optional
         The only length to try.
+    centred : callable, optional
+        Takes from function values (steps, chains, m) what no chain is to be judged by.
 
     Returns
     -------
     Pilot
     """
-    components = Components.of(seen)
-
-    def scores(weights: FloatArray) -> FloatArray:
-        return functions(weights) @ components.basis
-
-    trials = [_Trial(move, log_density, scores, metric, points, random) for metric in metrics.values()]
-    steps = np.array([trial.move.step_size for trial in trials])
+    seen = np.stack([functions(weights) for weights in visited])
+    seen = seen if centred is None else centred(seen)
+    trials = [
+        _Trial(move, log_density, functions, MixingSpace.of(seen, visited, metric), visited, random)
+        for metric in metrics.values()
+    ]
     lengths = LENGTHS if length is None else np.array([length])
     efficiency = np.full((len(trials), len(lengths)), np.nan)
-    reach = int(np.searchsorted(lengths, max(FIRST_REACH, lengths[0]), side="right"))
-    going = list(range(len(trials)))
+    going = range(len(trials))
     done = 0
-    while going:
+    for reach in REACHES if length is None else (length,):
+        now = slice(done, int(np.searchsorted(lengths, reach, side="right")))
         for i in going:
-            jumps = trials[i].advance(lengths[done:reach])
-            efficiency[i, done:reach] = components.efficiency(jumps, lengths[done:reach])
-        leader = np.nanmax(efficiency)
-        gains = [i for i in going if np.nanmax(efficiency[i]) < STILL_GAINS * efficiency[i, reach - 1]]
-        going = [i for i in gains if NOT_FAR_BEHIND * efficiency[i, reach - 1] > leader]
-        done, reach = reach, min(reach + 2, len(lengths))
-        if done == len(lengths):
+            efficiency[i, now] = trials[i].efficiency(lengths[now])
+        done = now.stop
+        leader, last = np.nanmax(efficiency), efficiency[:, done - 1]
+        # No longer trajectory is worth much more than one independent draw.
+        if leader * reach >= 1.0:
             break
-    return Pilot(tuple(metrics), lengths, efficiency, steps)
+        gains = [i for i in going if np.nanmax(efficiency[i]) <= STILL_GAINS * last[i]]
+        going = [i for i in gains if NOT_FAR_BEHIND * last[i] >= leader]
+    return Pilot(tuple(metrics), lengths, efficiency, np.array([trial.move.step_size for trial in trials]))
 
 
 class _Trial:
@@ -202,39 +197,55 @@ class _Trial:
         move: HMC,
         log_density: Callable[[FloatArray], FloatArray],
         functions: Functions,
-        metric: Metric,
-        points: FloatArray,
+        space: MixingSpace,
+        visited: FloatArray,
         random: np.random.RandomState,
     ) -> None:
-        self.functions = functions
-        self.move = HMC(move.value_and_gradient, metric, num_integration_steps=TUNING_LENGTH)
-        state = _tuned(self.move, log_density, points, random)
-        weights = np.concatenate([state.coords] * N_TRAJECTORIES)
-        self.values, self.gradient = self.move.value_and_gradient(weights)
+        self.functions, self.space = functions, space
+        self.gradient: FloatArray
+        self.move = HMC(move.value_and_gradient, space.metric, num_integration_steps=TUNING_LENGTH)
+        state = _tuned(self.move, log_density, visited[-1], random)
+        before = visited.reshape(-1, visited.shape[-1])
+        before = before[spread_indices(len(before), N_TRAJECTORIES - len(state.coords))]
+        repeats = -(-N_TRAJECTORIES // (len(before) + len(state.coords)))
+        weights = np.concatenate([before, state.coords] * repeats)
+        self.begin, self.begin_values = weights, functions(weights)
+        values, self.gradient = self.move.value_and_gradient(weights)
         self.weights, self.momenta = weights, random.standard_normal(weights.shape)
         # Of equal steps some length would be a full period of many directions at once.
         jitter = self.move.step_size_jitter * (2.0 * random.random_sample((len(weights), 1)) - 1.0)
         self.steps = self.move.step_size * (1.0 + jitter)
-        self.energy = 0.5 * (self.momenta**2).sum(axis=1) - self.values
-        self.begin = functions(weights)
-        self.length = 0
+        self.energy = 0.5 * (self.momenta**2).sum(axis=1) - values
+        # Nothing has jumped after no step.
+        self.looks: list[int] = [0]
+        self.half_squares: list[FloatArray] = []
 
-    def advance(self, lengths: IntArray) -> FloatArray:
-        """Go on to each length, and return the mean squared jumps (lengths, m) of what would be accepted."""
-        jumps: list[FloatArray] = []
-        for length in lengths:
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                ends = self.move.integrate(
-                    self.weights, self.momenta, self.gradient, self.steps, int(length) - self.length
-                )
-                self.weights, self.momenta, log_prob, self.gradient = ends
-                accepted = acceptance(self.energy - 0.5 * (self.momenta**2).sum(axis=1) + log_prob)
-            alive = accepted > 0.0
-            values = self.functions(np.where(alive[:, None], self.weights, 0.0))
-            jump = np.where(alive[:, None], (values - self.begin) ** 2, 0.0)
-            jumps.append((accepted[:, None] * jump).mean(axis=0))
-            self.length = int(length)
-        return np.array(jumps)
+    def efficiency(self, lengths: IntArray) -> FloatArray:
+        """Return independent draws per gradient (lengths,) at mean lengths, going on as far as these ask."""
+        ranges = [trajectory_steps(int(length)) for length in lengths]
+        while self.looks[-1] < ranges[-1][-1]:
+            ahead = self.looks[-1] + max(1, round(LOOK_EVERY * self.looks[-1]))
+            self.advance(min(ahead, int(ranges[-1][-1])))
+        squares = np.array([np.zeros_like(self.half_squares[0]), *self.half_squares])
+        draws: list[float] = []
+        for steps in ranges:
+            # Between looks the mean over the lengths is that of straight lines.
+            weights = np.array([np.interp(steps, self.looks, one).mean() for one in np.eye(len(self.looks))])
+            draws.append(self.space.independent_draws(np.tensordot(weights, squares, 1)) / float(steps.mean()))
+        return np.array(draws)
+
+    def advance(self, length: int) -> FloatArray:
+        """Go on to a length, and return half the mean square (r + d, r + d) of jumps that would be accepted."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            ends = self.move.integrate(self.weights, self.momenta, self.gradient, self.steps, length - self.looks[-1])
+            self.weights, self.momenta, log_prob, self.gradient = ends
+            accepted = acceptance(self.energy - 0.5 * (self.momenta**2).sum(axis=1) + log_prob)
+        weights = np.where(accepted[:, None] > 0.0, self.weights, self.begin)
+        jumps = self.space.jumps(self.functions(weights) - self.begin_values, weights - self.begin)
+        square = 0.5 * (accepted[:, None] * jumps).T @ jumps / len(jumps)
+        self.looks.append(length)
+        self.half_squares.append(square)
+        return square
 
 
 def _tuned(

@@ -93,6 +93,7 @@ class Schedule:
             self._end_window(self._ends.index(step + 1))
         if step + 1 == self._num_warmup:
             self.warm_up.finish()
+            self._settle()
             self._visited = []
 
     def snapshot(self) -> Snapshot:
@@ -132,34 +133,34 @@ class Schedule:
         metrics = {name: metric for name in names if (metric := self._metric_of(name)) is not None}
         if not metrics:
             return
-        points, log_density, functions = self._visited, self._log_density, self._functions
+        visited = np.stack(self._visited[len(self._visited) // 2 :])
+        log_density, functions = self._log_density, self._functions
         if self._marginal is not None:
             # The output layer is drawn afresh at every step: what moves slowly is its mean.
             marginal = self._marginal
-            points = [weights[:, marginal.kept] for weights in points]
+            visited = visited[..., marginal.kept]
             log_density = marginal.log_density
 
             def functions(weights: FloatArray, /) -> FloatArray:
                 return self._functions(marginal.complete(weights))
 
-        # Of several modes what is between them is left out: no chain is to be judged by a jump it cannot make.
-        seen = self._target.centred(np.stack([functions(weights) for weights in points[len(points) // 2 :]]))
         random = legacy_state(self._seed, "pilot" if self.pilot is None else "pilot again")
-        pilot = run_pilot(
-            move,
-            log_density,
-            functions,
-            metrics,
-            points[-1],
-            seen.reshape(-1, seen.shape[-1]),
-            random,
-            self._wishes.length,
-        )
+        # Of several modes what is between them is left out: no chain is to be judged by a jump it cannot make.
+        centred = self._target.centred
+        pilot = run_pilot(move, log_density, functions, metrics, visited, random, self._wishes.length, centred)
         self.pilot = pilot if self.pilot is None else self.pilot.renewed(pilot)
         move.num_integration_steps = self.pilot.length
         self.warm_up.use_metric(metrics[self.pilot.name], float(self.pilot.step_size[self.pilot.chosen]))
         self._wishes = replace(self._wishes, metric=self.pilot.name)
         self._adapts = self.pilot.name in AVERAGED
+
+    def _settle(self) -> None:
+        """Keep the trajectories the pilot chose, in steps of the size that was found since."""
+        move = self._move
+        if self.pilot is None or self._wishes.length is not None or not isinstance(move, HMC):
+            return
+        self.pilot = replace(self.pilot, kept_step_size=move.step_size)
+        move.num_integration_steps = self.pilot.length
 
     def _metric_of(self, name: str) -> Metric | None:
         if name in AVERAGED:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bayesnn.sampling.adaptation import DualAveraging, window_ends
+from bayesnn.sampling.adaptation import LEAST_ACCEPTANCE, DualAveraging, window_ends
 
 
 @pytest.mark.parametrize("first", [1e-3, 1.0, 30.0])
@@ -37,7 +37,7 @@ def test_more_acceptance_than_asked_means_larger_steps_and_less_means_smaller():
 
 
 def test_one_chain_in_a_narrow_place_counts():
-    stuck = np.array([1.0] * 15 + [0.01])
+    stuck = np.array([1.0] * 15 + [0.1])
     even = np.full(16, stuck.mean())
     with_stuck, without = DualAveraging(1.0, 0.8), DualAveraging(1.0, 0.8)
     with_stuck.update(stuck)
@@ -47,6 +47,11 @@ def test_one_chain_in_a_narrow_place_counts():
     harmonic = DualAveraging(1.0, 0.8)
     harmonic.update(np.full(16, 1.0 / np.mean(1.0 / stuck)))
     assert with_stuck.step_size == pytest.approx(harmonic.step_size, rel=1e-12)
+    # but one that is stuck for good does not decide alone
+    hopeless, nearly = DualAveraging(1.0, 0.8), DualAveraging(1.0, 0.8)
+    hopeless.update(np.array([1.0] * 15 + [0.0]))
+    nearly.update(np.array([1.0] * 15 + [LEAST_ACCEPTANCE]))
+    assert hopeless.step_size == nearly.step_size
 
 
 def test_zero_acceptance_leaves_the_step_size_finite():

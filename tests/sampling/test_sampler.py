@@ -7,6 +7,7 @@ from bayesnn.models import MLP
 from bayesnn.optimum import find_optimum
 from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.sampling import sample
+from bayesnn.sampling.adaptation import LEAST_ACCEPTANCE
 from bayesnn.sampling.chains import Recorder
 from bayesnn.sampling.moves import HMC, RandomWalk
 from bayesnn.tree import settings_of, weight_matrix
@@ -239,7 +240,7 @@ def test_without_warmup_nothing_adapts_and_chains_begin_at_their_start(teacher_l
 
 def test_warmup_of_hmc_reaches_the_acceptance_it_aims_at(linear_laplace):
     rates = sample(linear_laplace, **(FULL | {"num_warmup": 3000}), seed=5)["sample_stats"]["acceptance_rate"].values
-    harmonic = 1.0 / np.mean(1.0 / np.maximum(rates, 1e-3), axis=0)
+    harmonic = 1.0 / np.mean(1.0 / np.maximum(rates, LEAST_ACCEPTANCE), axis=0)
     # The harmonic mean over chains is what is driven to its target. After the m = 1200 steps of the last window it is
     # held off by 0.05 log(10 first / last) / sqrt(m) < 0.005, scatters by 0.1 / sqrt(m) < 0.003, and the average of a
     # wandering log step is accepted more often than its wandering values are, the more as the rate falls steeply near
