@@ -36,7 +36,8 @@ PEERS = (
     "NumPyro NUTS dense, 8 vectorised",
     "BlackJAX NUTS diagonal, 8 vectorised",
     "BlackJAX NUTS dense, 8 vectorised",
-    "BlackJAX adjusted MCLMC, 8 vectorised",
+    "BlackJAX adjusted MCLMC of 2 steps, 8 vectorised",
+    "BlackJAX adjusted MCLMC of 8 steps, 8 vectorised",
     "emcee stretch",
 )
 OURS = "bayesnn"
@@ -44,7 +45,11 @@ ESS_WANTED, RHAT_LIMIT = 4000.0, 1.01
 # Seconds that a peer may draw beyond its first block; slower ones are extrapolated.
 BUDGET, BLOCK, TIME_LIMIT = 15.0, 250, 300.0
 # Steps between kept draws of samplers whose single steps are cheap.
-THIN = {"BlackJAX adjusted MCLMC, 8 vectorised": 8, "emcee stretch": 20}
+THIN = {
+    "BlackJAX adjusted MCLMC of 2 steps, 8 vectorised": 8,
+    "BlackJAX adjusted MCLMC of 8 steps, 8 vectorised": 2,
+    "emcee stretch": 20,
+}
 # Draws of each of our chains: the default; more where these do not suffice.
 NUM_SAMPLES, MOST_SAMPLES, OUR_TURNS = 500, 20_000, 3
 WANTED_EACH, WANTED_MEAN, AIM = 3.0, 5.0, 10.0
