@@ -11,9 +11,10 @@ from pathlib import Path
 import xarray as xr
 
 from bayesnn import datasets
+from bayesnn.agreement import Agreement, compare
 from bayesnn.config import RunConfig
 from bayesnn.datasets import Dataset
-from bayesnn.diagnostics import MODE_WEIGHTINGS, Agreement, Scores, add_predictions, compare, mode_weights
+from bayesnn.diagnostics import MODE_WEIGHTINGS, Scores, add_predictions, mode_weights
 from bayesnn.errors import ArgumentError
 from bayesnn.job_folder import JobFolder
 from bayesnn.laplace import Laplace, LaplaceMixture, TunedPosterior, fit_laplace, maximize_evidence
@@ -142,7 +143,7 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
     """Do all that is not yet done."""
     seconds: dict[str, float] = {}
     with _timed(seconds, "data"):
-        train, test = _load(config, base).split(config.data.test_fraction, config.seed)
+        train, test = load_data(config, base).split(config.data.test_fraction, config.seed)
         scaling = train.scaling()
         train, test = scaling.apply(train), scaling.apply(test)
     network = MLP(train.x.shape[1], config.model.hidden, 1, config.model.activation, config.model.bias)
@@ -151,7 +152,7 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
     with _timed(seconds, "optimum and evidence"):
         found = folder.load_search(posterior, train, test)
         if found is None:
-            found = _tuned_optimum(posterior, config, progress)
+            found = tuned_optimum(posterior, config, progress)
             folder.save_search(*found, train, test)
         posterior, optimum = found
     with _timed(seconds, "laplace"):
@@ -183,7 +184,8 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
     return result
 
 
-def _tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | None) -> tuple[Posterior, Optimum]:
+def tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | None) -> tuple[Posterior, Optimum]:
+    """Find the best optimum, under the noise and prior of the highest evidence where a run file wants that."""
     search = partial(
         find_optimum,
         n_starts=config.optimum.n_starts,
@@ -225,7 +227,8 @@ def _finished(optimum: Optimum) -> Optimum:
     return optimum
 
 
-def _load(config: RunConfig, base: Path) -> Dataset:
+def load_data(config: RunConfig, base: Path) -> Dataset:
+    """Read the data a run file names, paths from `base` on."""
     if config.data.name is not None:
         return datasets.load(config.data.name)
     assert config.data.path is not None  # parse_config wants one of the two

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from bayesnn.agreement import Verdict
 from bayesnn.config import OutputConfig, parse_config, read_config
-from bayesnn.diagnostics import Verdict
 from bayesnn.files import shipped
 from bayesnn.job import run_job
 from bayesnn.optimum.climb import Climb

@@ -8,7 +8,8 @@ import xarray as xr
 from scipy.stats import kstest
 
 from bayesnn import sample
-from bayesnn.diagnostics import Finding, Verdict, add_predictions, compare, ess, judge
+from bayesnn.agreement import Finding, Verdict, compare, judge
+from bayesnn.diagnostics import add_predictions, ess
 from bayesnn.laplace import fit_laplace
 from bayesnn.tree import weight_matrix, weight_variables
 from tests.refusals import refuses

@@ -1,0 +1,175 @@
+"""A growth study: sizes times replicates, each cell once."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from itertools import pairwise
+from pathlib import Path
+
+from bayesnn.checks import describe, integer_at_least
+from bayesnn.errors import ArgumentError
+from bayesnn.growth.cell import Cell, CellSettings, MakePosterior, run_cell
+from bayesnn.growth.growth import Growth
+from bayesnn.growth.record import OK, Record
+from bayesnn.growth.workers import Workers, workers_of
+from bayesnn.progress import Tick, progress_bar
+
+# The smallest size: an optimum with a certificate needs rows.
+LEAST_ROWS = 2
+
+
+def data_growth(
+    make_posterior: MakePosterior,
+    sizes: Sequence[int],
+    replicates: int = 5,
+    seed: int = 0,
+    executor: str | Executor = "serial",
+    *,
+    directory: str | os.PathLike[str] | None = None,
+    num_chains: int = 16,
+    num_warmup: int = 200,
+    num_samples: int = 500,
+    n_starts: int = 8,
+    learning: bool = False,
+    progress: bool | None = None,
+) -> Growth:
+    """Watch the posterior become Gaussian, or not, as data grow.
+
+    Each cell, one size of one replicate, gets an optimum, its certificate, the Gaussians of both curvatures, draws and
+    their comparison. The sizes of a replicate are nested, and each starts where the one before ended.
+
+    Parameters
+    ----------
+    make_posterior : callable
+        From a size and a seed to the posterior, such as :class:`Subsamples` or :class:`Teacher`: the same seed gives
+        nested data. For other processes it must be picklable.
+    sizes : sequence of int
+        Rows, increasing.
+    replicates : int
+        How many orders of the rows, or draws from the teacher.
+    seed : int
+        Of everything.
+    executor : {"serial", "process"}, str or concurrent.futures.Executor
+        Who computes: this process, one process per core, a dask scheduler at an address, or any executor. The records
+        are the same.
+    directory : path-like, optional
+        Where each record is kept, in a file of its own: the same call goes on from there.
+    num_chains, num_warmup, num_samples : int
+        As of :func:`bayesnn.sample`.
+    n_starts : int
+        Searches for each optimum.
+    learning : bool
+        Whether to estimate the learning coefficient of each cell.
+    progress : bool, optional
+        Whether to show a bar; by default where stderr is a terminal.
+
+    Returns
+    -------
+    Growth
+
+    Raises
+    ------
+    ArgumentError
+        If sizes do not increase or are too small or large, the executor is not one, or the directory holds records that
+        are not whole or of another version.
+
+    Examples
+    --------
+    >>> from bayesnn import MLP, Gaussian, NormalPrior, Posterior
+    >>> import numpy as np
+    >>> x = np.linspace(-1, 1, 80)[:, None]
+    >>> post = Posterior(MLP(1, (), 1), x, 2 * x, Gaussian(0.5), NormalPrior(1.0))
+    >>> found = data_growth(Subsamples(post), [20, 40], replicates=1, num_warmup=50, num_samples=50)
+    >>> [record.n for record in found.records], found.records[0].status
+    ([20, 40], 'ok')
+    """
+    sizes = _checked_sizes(sizes)
+    settings = CellSettings(
+        seed=integer_at_least("seed", seed, 0),
+        num_chains=integer_at_least("num_chains", num_chains, 2),
+        num_warmup=integer_at_least("num_warmup", num_warmup, 0),
+        num_samples=integer_at_least("num_samples", num_samples, 4),
+        n_starts=integer_at_least("n_starts", n_starts, 1),
+        learning=learning,
+    )
+    replicates = integer_at_least("replicates", replicates, 1)
+    if not callable(make_posterior):  # pyright: ignore[reportUnnecessaryComparison] -- public door
+        raise ArgumentError("make_posterior", describe(make_posterior), "a callable from size and seed to a Posterior")
+    make_posterior(sizes[-1], 0)  # what cannot be made is refused before hours are spent
+    folder = None if directory is None else Path(directory)
+    study = _Study(make_posterior, sizes, settings, folder)
+    with (
+        workers_of(executor) as workers,
+        progress_bar("cells", len(sizes) * replicates, progress) as tick,
+    ):
+        return Growth(tuple(study.run(range(replicates), workers, tick)))
+
+
+def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    checked = tuple(integer_at_least("sizes", size, LEAST_ROWS) for size in sizes)
+    if not checked or any(later <= earlier for earlier, later in pairwise(checked)):
+        raise ArgumentError("sizes", describe(sizes), "one or more increasing numbers of rows")
+    return checked
+
+
+class _Study:
+    """The cells of a study, each after the one before it in its replicate."""
+
+    def __init__(
+        self, make_posterior: MakePosterior, sizes: tuple[int, ...], settings: CellSettings, directory: Path | None
+    ) -> None:
+        self._make, self._sizes, self._settings, self._directory = make_posterior, sizes, settings, directory
+        self._records: dict[tuple[int, int], Record] = {}
+
+    def run(self, replicates: range, workers: Workers, tick: Tick) -> list[Record]:
+        """Compute what is missing; return all records, by size and replicate."""
+        self._tick = tick
+        waiting: dict[Future[Record], tuple[Cell, str]] = {}
+        for replicate in replicates:
+            self._go_on(replicate, 0, workers, waiting)
+        try:
+            while waiting:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    cell, key = waiting.pop(future)
+                    error = future.exception()
+                    if error is not None and workers.may_try_again(key, error):
+                        self._submit(cell, key, workers, waiting)
+                    else:
+                        self._keep(future.result(), written=False)
+                        self._go_on(cell.replicate, self._sizes.index(cell.n) + 1, workers, waiting)
+        finally:
+            for future in waiting:
+                future.cancel()
+        return [self._records[n, replicate] for n in self._sizes for replicate in replicates]
+
+    def _go_on(
+        self, replicate: int, index: int, workers: Workers, waiting: dict[Future[Record], tuple[Cell, str]]
+    ) -> None:
+        """Hand out the next cell of a replicate, from a size on, that has no record yet."""
+        for n in self._sizes[index:]:
+            cell = Cell(n, replicate, self._start_of(n, replicate))
+            key = cell.key(self._make, self._settings)
+            known = None if self._directory is None else Record.read(self._directory, n, replicate, key)
+            if known is None:
+                self._submit(cell, key, workers, waiting)
+                return
+            self._keep(known, written=True)
+
+    def _start_of(self, n: int, replicate: int) -> tuple[float, ...]:
+        """Optimum of the largest size below that ended well."""
+        for smaller in reversed(self._sizes[: self._sizes.index(n)]):
+            record = self._records[smaller, replicate]
+            if record.status == OK:
+                return record.weights
+        return ()
+
+    def _submit(self, cell: Cell, key: str, workers: Workers, waiting: dict[Future[Record], tuple[Cell, str]]) -> None:
+        future = workers.submit(key, run_cell, self._make, cell, self._settings, key, workers.threads)
+        waiting[future] = cell, key
+
+    def _keep(self, record: Record, written: bool) -> None:
+        if self._directory is not None and not written:
+            record.write(self._directory)
+        self._records[record.n, record.replicate] = record
+        self._tick(n=record.n)
