@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 import bayesnn as bnn
-from bayesnn.report.growth import growth_figure, narrowing_figure
+from bayesnn.report.growth import growth_figure, narrowing_figure, write_growth
 
 teacher = bnn.Teacher(
     bnn.MLP(2, (2,), 1),
@@ -27,3 +27,4 @@ if __name__ == "__main__":  # other processes import this file
     growth_figure(found).savefig(folder / "growth.png", dpi=120)
     narrowing_figure(found).savefig(folder / "narrowing.png", dpi=120)
     print(found.good_enough(kl=0.01))
+    write_growth(found, folder / "growth.html", kl=0.01)

@@ -96,6 +96,8 @@ class Agreement:
         Of the chains, after folding.
     weight_names : tuple of str
         Names of the k weights.
+    n_modes : int
+        Optima at which chains of the tree started; those of this one alone are compared.
     """
 
     importance: ImportanceEvidence
@@ -121,6 +123,7 @@ class Agreement:
     fraction_of_gaussian_folded: float
     convergence: Convergence
     weight_names: tuple[str, ...]
+    n_modes: int = 1
 
     @property
     def kl(self) -> float:
@@ -215,7 +218,8 @@ class Agreement:
     @property
     def reasons(self) -> tuple[str, ...]:
         """What the verdict rests on, in words."""
-        return self._judgement[1]
+        of_many = f"of {self.n_modes} modes this is about one, and about its chains alone"
+        return self._judgement[1] if self.n_modes == 1 else (*self._judgement[1], of_many)
 
     @property
     def sentence(self) -> str:

@@ -70,7 +70,10 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
     if n_draws <= k:
         raise ArgumentError("tree", f"{n_draws} draws of {k} weights", f"more draws than weights, at least {k + 1}")
     folded, fraction_folded = nearest_images(posterior.model, weights, laplace.mean)
-    convergence = converge(tree, folded)
+    convergence, of_all = converge(tree, folded), None
+    if whole is not tree:
+        everything = weight_matrix(group_of(whole, "posterior"), posterior.model.weight_blocks)
+        of_all = converge(whole, nearest_images(posterior.model, everything, laplace.mean)[0])
     layout = convergence.layout
     gaussian, log_p, log_q = _gaussian_draws(laplace, tree, seed)
     ratios = values_of(tree, "sample_stats", "lp") - laplace.log_prob(folded)
@@ -103,10 +106,11 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
         fraction_of_gaussian_folded=nearest_images(posterior.model, gaussian, laplace.mean)[1],
         convergence=convergence,
         weight_names=posterior.weight_names,
+        n_modes=1 if whole is tree else len(values_of(whole, "modes", "mean")),
     )
     if extend_tree:
         whole["agreement"] = xr.DataTree(agreement.to_dataset())
-        whole["convergence"] = xr.DataTree(convergence.to_dataset())
+        whole["convergence"] = xr.DataTree((of_all or convergence).to_dataset())
     return agreement
 
 

@@ -106,7 +106,7 @@ def chi_squared_distance(z: FloatArray, layout: Layout) -> Distance:
 
 
 def _standardised(z: FloatArray) -> FloatArray | None:
-    """Give draws (chains, draws, k) mean 0 and covariance I; None where they lie in a plane, as those that never moved."""
+    """Give draws (chains, draws, k) mean 0 and covariance I; None where they lie in a plane, as if none ever moved."""
     flat = z.reshape(-1, z.shape[-1])
     centred = flat - flat.mean(axis=0)
     try:

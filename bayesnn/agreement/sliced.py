@@ -11,7 +11,7 @@ from bayesnn.chain_statistics import Layout
 
 # Random directions, samples by which the null bands are found, and their largest size; what larger ones would give
 # follows from it.
-N_DIRECTIONS, N_REPLICATES, LARGEST = 50, 200, 300
+N_DIRECTIONS, N_REPLICATES, LARGEST = 50, 200, 1000
 LOG_LOG_OFFSET = 1.17
 
 
@@ -34,8 +34,8 @@ class Sliced:
 def sliced_distances(z: FloatArray, layout: Layout, random: np.random.Generator) -> Sliced:
     r"""Compare projections of whitened draws (chains, draws, k) with a standard normal, along random directions.
 
-    The bands are simulated, by normal samples along the same directions of the size of the least effective sample size
-    of any projection or its square. From samples of 300 to larger ones, `s`, the Kolmogorov-Smirnov distance shrinks as
+    The bands are simulated, by normal samples along the same directions of the effective sample size of the
+    projections, or of their squares if that is less. From samples of 1000 to larger ones, `s`, the Kolmogorov-Smirnov distance shrinks as
     :math:`1 / (\sqrt s + 0.12 + 0.11/\sqrt s)` (Stephens 1970, JRSS B 32, 115), the squared Wasserstein distance as
     :math:`(\log\log s + c) / s` (del Barrio, Giné & Utzet 2005, Bernoulli 11, 131) with `c` fitted to simulations.
     """
@@ -43,7 +43,8 @@ def sliced_distances(z: FloatArray, layout: Layout, random: np.random.Generator)
     directions = random.standard_normal((k, N_DIRECTIONS)) if k > 1 else np.ones((1, 1))
     directions /= np.linalg.norm(directions, axis=0)
     along = z @ directions
-    effective = min(float(layout.ess(along, "mean").min()), float(layout.ess(along**2, "mean").min()))
+    # The least of many estimates would be too small by chance.
+    effective = min(float(1.0 / np.mean(1.0 / layout.ess(part, "mean"))) for part in (along, along**2))
     size = max(2, min(round(effective), LARGEST))
     null = np.array([_distances(random.standard_normal((size, k)) @ directions) for _ in range(N_REPLICATES)])
     null *= _scale(effective) / _scale(size)
