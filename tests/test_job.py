@@ -20,6 +20,9 @@ from bayesnn.tree import load_tree, settings_of
 
 GROUPS = {"posterior", "sample_stats", "log_likelihood", "observed_data", "laplace", "laplace_posterior", "agreement"}
 
+# Of eight searches on the yacht data none finds the optimum that the chains do.
+BETTER = pytest.mark.filterwarnings("ignore:chains found a better optimum:RuntimeWarning")
+
 
 def job(name, folder, **sections):
     config = read_config(shipped("workflows", f"{name}.toml"))
@@ -95,6 +98,7 @@ class TestConcrete:
         assert names == {"results.nc", "report.html"}
 
 
+@BETTER
 def test_yacht_says_plainly_that_the_chains_disagree(tmp_path):
     result = run_job(job("yacht", tmp_path), progress=False)
     assert result.agreement.verdict is Verdict.no_verdict
@@ -103,6 +107,7 @@ def test_yacht_says_plainly_that_the_chains_disagree(tmp_path):
     assert result.report_path.is_file()
 
 
+@BETTER
 def test_the_same_seed_gives_the_same_tree_twice_and_another_seed_another(tmp_path):
     config = job("yacht", tmp_path).in_short()
     first = run_job(config, progress=False)
@@ -242,6 +247,7 @@ class TestInterrupted:
 
         monkeypatch.setattr(MarginalHMC, "propose", counted)
 
+    @BETTER
     def test_chains_keep_the_draws_made_until_then(self, tmp_path, monkeypatch):
         self.interrupt_after(monkeypatch, 75)
         config = job("yacht", tmp_path / "out").in_short()

@@ -16,8 +16,8 @@ LEAST_SHARE, MOST_COMPONENTS, MOST_DIRECTIONS = 0.01, 48, 16
 LEAST_SPREAD = 1e-2
 # Variance of jumps, in units of the posterior's, that counts as none.
 NO_JUMP = 1e-9
-# An autocorrelation time below this is not believed: successive draws on opposite sides gain that much at most.
-LEAST_TIME = 0.5
+# An autocorrelation time below this is no gain: draws on opposite sides say much of means, and nothing new of spreads.
+LEAST_TIME = 1.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class MixingSpace:
     with `M` this matrix and `c` the covariances of `f` and `z`, for an `f` of variance 1, bounds its time from below:
     Galerkin's method, as in the variational approach to conformation dynamics (Noé & Nüske 2013, Multiscale Model.
     Simul. 11). The matrix, not its diagonal, tells that a part of `f` is slow; the weights tell what no function value
-    shows at once. Swinging from side to side is counted as the gain that it is.
+    shows at once. A time below 1 counts as 1.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ from bayesnn.arrays import FloatArray
 from bayesnn.errors import ArgumentError
 from bayesnn.progress import Tick, progress_bar
 from bayesnn.sampling.adaptation import DualAveraging
+from bayesnn.sampling.better_optimum import BetterOptimum
 from bayesnn.sampling.chains import Chains, Recorder
 from bayesnn.sampling.interruption import interruption_held
 from bayesnn.sampling.metric import Metric
@@ -24,7 +25,7 @@ from bayesnn.sampling.watch import Watch
 from bayesnn.seeds import legacy_state
 
 # The objects a state on disk may hold.
-KNOWN: dict[str, type] = {kind.__name__: kind for kind in (DualAveraging, Metric, Pilot, Wishes)}
+KNOWN: dict[str, type] = {kind.__name__: kind for kind in (BetterOptimum, DualAveraging, Metric, Pilot, Wishes)}
 # Seconds between commits, and the largest share of the run they may take.
 COMMIT_EVERY, COMMIT_SHARE = 2.0, 0.05
 # Fewer draws make no tree.
@@ -132,7 +133,8 @@ class Run:
             for now in steps:
                 stats = _stats(self.move)
                 if self.step < self.num_warmup:
-                    self.schedule.after(self.step, now.coords)
+                    if self.schedule.after(self.step, now.coords):
+                        now.log_prob[:] = self.log_density(now.coords)
                 else:
                     self.record.add(now.coords, now.log_prob, stats)
                 self.state = now

@@ -168,7 +168,8 @@ def sample(
     if isinstance(move, WalkerMove):
         check_gradients(move, density.log_density, points, np.sqrt(modes.best.posterior_variance), seed)
     proposal = _proposal(modes, density.value_and_gradient, move, metric, num_integration_steps or FIRST_LENGTH)
-    wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps)
+    at_optimum = isinstance(start, str) and start != "prior"
+    wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps, at_optimum)
     functions = Monitor.of(modes.posterior).values
     schedule = Schedule(proposal, modes, density.log_density, functions, wishes, num_warmup, seed)
     run = Run(density.log_density, proposal, points, schedule, num_warmup, num_samples, seed)
@@ -213,6 +214,9 @@ def sample(
         settings["status"] = words
     if n_stuck == num_chains:
         warnings.warn(words, RuntimeWarning, stacklevel=3)  # of the caller, past the decorator
+    if schedule.better is not None:
+        settings["better_optimum"] = schedule.better.words()
+        warnings.warn(schedule.better.words(), RuntimeWarning, stacklevel=3)
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
     if modes.n_modes > 1:
@@ -221,6 +225,9 @@ def sample(
     labels = chain_labels(points, ensemble)
     if labels:
         tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().assign_coords(labels))
+    if schedule.better is not None:
+        found = {"weights": (("weight",), schedule.better.weights), "log_density": ((), schedule.better.log_density)}
+        tree["better_optimum"] = xr.DataTree(xr.Dataset(found, coords={"weight": list(modes.posterior.weight_names)}))
     if schedule.pilot is not None:
         tree["pilot"] = xr.DataTree(schedule.pilot.to_dataset())
     return tree

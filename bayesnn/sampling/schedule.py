@@ -7,6 +7,7 @@ import numpy as np
 
 from bayesnn.arrays import FloatArray, spread_indices
 from bayesnn.sampling.adaptation import window_ends
+from bayesnn.sampling.better_optimum import BetterOptimum, better_optimum
 from bayesnn.sampling.metric import Metric, averaged_metric, first_metric
 from bayesnn.sampling.moves import HMC, MALA, MarginalHMC, TrackedMove
 from bayesnn.sampling.pilot import Functions, Pilot, run_pilot
@@ -22,6 +23,9 @@ CURVATURE_POINTS = 4
 PILOT_AFTER, LENGTH_AFTER = 1, 2
 CANDIDATES = ("averaged", "laplace", "diagonal", "unit")
 AVERAGED = ("averaged", "diagonal")
+# Share of the warm-up after which climbs from where the chains are look for a better optimum: they have had time to
+# leave the one they started at, and the metric is still to be learnt.
+BETTER_AFTER = 0.15
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,13 @@ class Wishes:
         Name of the metric, ``"auto"``, or None where the move brings its own.
     length : int or None
         Leapfrog steps of HMC; None to choose them.
+    best_optimum : bool
+        Whether chains may be moved to an optimum far better than the one given.
     """
 
     metric: str | None
     length: int | None
+    best_optimum: bool = False
 
     @property
     def wants_pilot(self) -> bool:
@@ -78,6 +85,7 @@ class Schedule:
     ) -> None:
         self.warm_up = WarmUp(move)
         self.pilot: Pilot | None = None
+        self.better: BetterOptimum | None = None
         self._move, self._target, self._log_density, self._functions = move, target, log_density, functions
         self._wishes, self._seed, self._num_warmup = wishes, seed, num_warmup
         self._adapts = wishes.metric in (*AVERAGED, "auto")
@@ -85,9 +93,14 @@ class Schedule:
         self._visited: list[FloatArray] = []
         self._marginal = move.marginal if isinstance(move, MarginalHMC) else None
 
-    def after(self, step: int, weights: FloatArray) -> None:
-        """Learn from one step of warm-up that ended at weights (chains, k)."""
+    def after(self, step: int, weights: FloatArray) -> bool:
+        """Learn from one step of warm-up that ended at weights (chains, k); tell whether some of them were changed."""
         self.warm_up.learn()
+        moves = self._wishes.best_optimum and step + 1 == round(BETTER_AFTER * self._num_warmup)
+        if moves:
+            self.better = better_optimum(self._target, weights, self._seed)
+            if self.better is not None:
+                weights[:] = self.better.points
         self._visited.append(weights.copy())
         if step + 1 in self._ends:
             self._end_window(self._ends.index(step + 1))
@@ -95,6 +108,7 @@ class Schedule:
             self.warm_up.finish()
             self._settle()
             self._visited = []
+        return moves and self.better is not None
 
     def snapshot(self) -> Snapshot:
         """Return all that was learnt, with the state of the moves; arrays in it are not copies."""
@@ -102,6 +116,7 @@ class Schedule:
             "moves": [part.snapshot() for part in self._move.parts],
             "averaging": self.warm_up.snapshot(),
             "pilot": self.pilot,
+            "better": self.better,
             "wishes": self._wishes,
             "adapts": self._adapts,
             "visited": list(self._visited),
@@ -113,6 +128,7 @@ class Schedule:
             part.restore(state)
         self.warm_up.restore(snapshot["averaging"])
         self.pilot, self._wishes = snapshot["pilot"], snapshot["wishes"]
+        self.better = snapshot["better"]
         self._adapts, self._visited = snapshot["adapts"], snapshot["visited"]
 
     def _end_window(self, window: int) -> None:

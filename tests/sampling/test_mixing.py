@@ -36,7 +36,7 @@ def error_of(correlation):
     return np.sqrt(2.0 * tau / (CHAINS * STEPS)) + np.sqrt(2.0 / (CHAINS * STEPS))
 
 
-@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9, -0.2])
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
 def test_one_coordinate_takes_its_own_time(correlation):
     draws = chain([correlation])
     expected = (1.0 - correlation) / (1.0 + correlation)
@@ -71,7 +71,7 @@ def test_chains_that_never_meet_are_not_called_slow():
     assert draws_predicted(draws, np.concatenate([draws, label], axis=-1)) == pytest.approx(alone, rel=0.1)
 
 
-def test_draws_on_opposite_sides_gain_within_reason():
+def test_draws_on_opposite_sides_gain_nothing():
     draws = chain([-0.9])
     assert draws_predicted(draws, draws) == pytest.approx(1.0 / LEAST_TIME)
 

@@ -64,7 +64,7 @@ def test_lengths_are_judged_with_those_that_are_drawn_around_them():
     trial = Normal(np.ones(K)).trial(Metric(np.ones(K)), steps=step)
     lengths = np.array([8, 16, 32, 48, 126])  # the last once around: equal steps would gain nothing
     kept = np.array([np.cos(step * trajectory_steps(int(length))).mean() for length in lengths])
-    expected = np.minimum((1.0 - kept) / (1.0 + kept), 2.0) / lengths
+    expected = np.minimum((1.0 - kept) / (1.0 + kept), 1.0) / lengths
     # 256 trajectories: the inverse of a matrix of size 6 is too large by 6 / 256, and errs by sqrt(2 / 256); of six
     # values one is the slowest, by chance. Straight lines between looks, a fifth of the length apart, add a percent.
     assert np.abs(trial.efficiency(lengths) / expected - 1.0).max() < 0.35

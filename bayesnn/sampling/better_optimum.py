@@ -1,0 +1,91 @@
+"""A better optimum than the one the chains started at, found by climbing from where they have gone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesnn.arrays import FloatArray
+from bayesnn.laplace import fit_laplace
+from bayesnn.optimum.descent import Descent
+from bayesnn.optimum.levenberg_marquardt import climb_together
+from bayesnn.posterior import LogDensity
+from bayesnn.sampling.starts import start_points
+from bayesnn.sampling.target import Target
+
+# Steps of a climb at most, and weights beyond which 16 climbs take longer than the warm-up.
+MOST_STEPS, MOST_WEIGHTS = 100, 200
+# Nats of log evidence by which an optimum must be better for the chains to start anew there: what they leave has less
+# than one percent of the mass.
+MUCH_BETTER = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class BetterOptimum:
+    """An optimum above the one that was given.
+
+    Parameters
+    ----------
+    weights : ndarray (k,)
+        Where.
+    log_density : float
+        There.
+    gained, evidence_gained : float
+        Nats by which log density and Laplace's log evidence are higher.
+    points : ndarray (chains, k)
+        Where the chains start anew.
+    """
+
+    weights: FloatArray
+    log_density: float
+    gained: float
+    evidence_gained: float
+    points: FloatArray
+
+    def words(self) -> str:
+        """Say what was found."""
+        return (
+            f"chains found a better optimum, log density {self.log_density:.6g}, {self.gained:.3g} nats above the one "
+            f"given (log evidence {self.evidence_gained:.3g} higher), and started anew there in warm-up. The group "
+            "better_optimum has its weights, for a Laplace to compare the draws with"
+        )
+
+
+def better_optimum(target: Target, points: FloatArray, seed: int) -> BetterOptimum | None:
+    """Climb from where chains are, and tell of an optimum far better than the one they started at.
+
+    Searches from random weights may miss the mode that holds nearly all the mass; chains leave lesser ones for it by
+    themselves, but some late, or never. All start anew, not only those whose climb ends elsewhere: a climb crosses
+    what a chain cannot.
+
+    Parameters
+    ----------
+    target : Target
+        What is sampled, from one optimum.
+    points : ndarray (chains, k)
+        Where the chains are.
+    seed : int
+        Of the new starts.
+
+    Returns
+    -------
+    BetterOptimum or None
+        None where there is no better one, several optima were given, or there are too many weights.
+    """
+    posterior = target.posterior
+    if target.n_modes > 1 or isinstance(posterior, LogDensity) or posterior.n_weights > MOST_WEIGHTS:
+        return None
+    laplace = target.best
+    given = float(posterior.log_density(laplace.mean))
+    best = max((end for _, end in climb_together(posterior, list(points), MOST_STEPS)), key=_height)
+    if not best.log_density > given + MUCH_BETTER:
+        return None
+    found = fit_laplace(posterior, best.weights)
+    gained = found.log_marginal_likelihood - laplace.log_marginal_likelihood
+    if not (found.certificate.is_optimum and gained > MUCH_BETTER):
+        return None
+    starts = start_points(found, "laplace", len(points), seed)
+    return BetterOptimum(best.weights, best.log_density, best.log_density - given, gained, starts)
+
+
+def _height(end: Descent) -> float:
+    return end.log_density if np.isfinite(end.log_density) else -np.inf

@@ -1,0 +1,77 @@
+"""Chains that found a better optimum than the one given take the others along."""
+
+import numpy as np
+import pytest
+
+import bayesnn.sampling.schedule as schedule
+from bayesnn import MLP, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace, sample
+from bayesnn.sampling.better_optimum import MUCH_BETTER, better_optimum
+from bayesnn.sampling.target import Target
+from bayesnn.tree import settings_of, weight_matrix
+
+SMALL = {"num_chains": 6, "num_warmup": 40, "num_samples": 20, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def good_and_poor():
+    """Laplaces at the best optimum and at one far below it, of one posterior."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-2, 2, (60, 1))
+    y = np.sin(3 * x[:, 0]) + 0.1 * rng.standard_normal(60)
+    posterior = Posterior(MLP(1, (3,), 1), x, y, Gaussian(0.1), NormalPrior(1.0))
+    found = find_optimum(posterior, n_starts=30, seed=0, progress=False)
+    poor = next(
+        o for o in found.others if o.certificate.is_optimum and o.log_density < found.log_density - 4 * MUCH_BETTER
+    )
+    return fit_laplace(posterior, found), fit_laplace(posterior, poor)
+
+
+def test_chains_start_anew_at_the_better_optimum(good_and_poor):
+    good, poor = good_and_poor
+    points = np.concatenate([poor.mean + 1e-3 * np.ones((4, poor.n_weights)), good.mean + 1e-3 * np.ones((2, 10))])
+    found = better_optimum(Target.of(poor), points, seed=1)
+    assert found is not None
+    assert found.points.shape == points.shape
+    assert found.log_density == pytest.approx(good.posterior.log_density(good.mean), abs=1e-6)
+    assert found.gained > 4 * MUCH_BETTER
+    assert found.evidence_gained == pytest.approx(good.log_marginal_likelihood - poor.log_marginal_likelihood, abs=1e-3)
+    # starts are draws of the Gaussian there: within 6 standard deviations, all 6 x 10 whitened coordinates
+    assert np.abs(good.factor.whiten(found.points - found.weights)).max() < 6.0
+
+
+def test_nothing_happens_at_the_best_optimum_or_of_several(good_and_poor):
+    good, poor = good_and_poor
+    assert better_optimum(Target.of(good), good.sample(6, seed=0), seed=1) is None
+    assert better_optimum(Target.of([good, poor]), good.sample(6, seed=0), seed=1) is None
+    # a lesser optimum met on the way is no reason to go there
+    assert better_optimum(Target.of(good), np.tile(poor.mean, (6, 1)), seed=1) is None
+
+
+def test_a_run_moves_its_chains_and_says_so(good_and_poor, monkeypatch, tmp_path):
+    good, poor = good_and_poor
+    calls = []
+
+    def found_it(target, points, seed):
+        calls.append(points.copy())
+        points = points.copy()
+        points[0] = good.mean  # as if one chain had gone there
+        return better_optimum(target, points, seed)
+
+    monkeypatch.setattr(schedule, "better_optimum", found_it)
+    with pytest.warns(RuntimeWarning, match="better optimum"):
+        tree = sample(poor, **SMALL, store=tmp_path / "store")
+    assert len(calls) == 1
+    assert "started anew" in settings_of(tree)["better_optimum"]
+    assert np.allclose(tree["better_optimum"]["weights"].values, good.mean, atol=1e-6)
+    weights = weight_matrix(tree["posterior"].to_dataset(), good.posterior.model.weight_blocks)
+    lp = tree["sample_stats"]["lp"].values
+    np.testing.assert_allclose(lp, good.posterior.log_density(weights), rtol=1e-10)
+    # they are where the good optimum is, far above the poor one
+    assert lp.min() > float(poor.posterior.log_density(poor.mean))
+
+
+def test_starts_of_your_own_and_from_the_prior_are_left_where_they_are(good_and_poor, monkeypatch):
+    good, _ = good_and_poor
+    monkeypatch.setattr(schedule, "better_optimum", lambda *_: pytest.fail("looked"))
+    sample(good, **SMALL, start="prior")
+    sample(good, **SMALL, start=good.sample(6, seed=0))
