@@ -125,10 +125,12 @@ def _chains_of(laplace: Laplace, tree: xr.DataTree) -> xr.DataTree:
     if not mine:
         wants = "the tree sample(laplaces) returned for one of these"
         raise ArgumentError("tree", f"draws from {len(means)} other optima", wants)
-    chains = np.flatnonzero(np.asarray(group_of(tree, "posterior").coords["mode"]) == mine[0])
+    modes = np.asarray(group_of(tree, "posterior").coords["mode"])
+    chains = np.flatnonzero(modes == mine[0])
 
     def choose(part: xr.Dataset) -> xr.Dataset:
-        return part.isel(chain=chains, missing_dims="ignore")
+        # The Gaussian's own draws are one chain.
+        return part.isel(chain=chains) if part.sizes.get("chain") == len(modes) else part
 
     return tree.map_over_datasets(choose)
 
