@@ -107,9 +107,15 @@ class MixingSpace:
         -------
         float
         """
-        size, r = len(half_squares), self.loadings.shape[1]
-        inverse = np.linalg.inv(half_squares + NO_JUMP * np.eye(size))[:r, :r]
-        times = 2.0 * np.einsum("ij,jk,ik->i", self.loadings, inverse, self.loadings) - 1.0
+        r = self.loadings.shape[1]
+        if len(half_squares) == 0 or not np.isfinite(half_squares).all():
+            return 0.0
+        # What does not jump has no inverse: it is held above nothing, or above rounding of what jumps most.
+        squares, axes = np.linalg.eigh(half_squares)
+        inverse = (axes / np.maximum(squares, NO_JUMP * max(1.0, float(squares[-1])))) @ axes.T
+        # Where no function value varies the weights are all there is.
+        of_values = np.einsum("ij,jk,ik->i", self.loadings, inverse[:r, :r], self.loadings) if r else np.diag(inverse)
+        times = 2.0 * of_values - 1.0
         slowest = np.sort(np.maximum(times, LEAST_TIME))[::-1]
         if len(slowest) == 0:
             return 0.0
@@ -118,4 +124,5 @@ class MixingSpace:
 
 def _within_chains(values: FloatArray) -> FloatArray:
     """Take each chain's mean off values (steps, chains, m); one axis for both is left."""
-    return (values - values.mean(axis=0)).reshape(-1, values.shape[-1])
+    steps, chains, size = values.shape
+    return (values - values.mean(axis=0)).reshape(steps * chains, size)
