@@ -25,7 +25,8 @@ class DualAveraging:
         Acceptance rate to reach.
     chain_mean : {"harmonic", "arithmetic"}
         How the chains' acceptance probabilities make one rate. Harmonic for gradient moves: one chain in a narrow place
-        counts, and is not left stuck there (Hoffman, Radul & Sountsov 2021, ChEES-HMC, section 3.2). Arithmetic for
+        counts, and is not left stuck there (Hoffman, Radul & Sountsov 2021, ChEES-HMC, section 3.2), but for no less
+        than ``LEAST_ACCEPTANCE``. Arithmetic for
         random walks, whose optimal rate is the share of proposals accepted.
 
     References

@@ -50,7 +50,7 @@ class BetterOptimum:
         )
 
 
-def better_optimum(target: Target, points: FloatArray, seed: int) -> BetterOptimum | None:
+def better_optimum(target: Target, points: FloatArray, start: str, seed: int) -> BetterOptimum | None:
     """Climb from where chains are, and tell of an optimum far better than the one they started at.
 
     Searches from random weights may miss the mode that holds nearly all the mass; chains leave lesser ones for it by
@@ -63,6 +63,8 @@ def better_optimum(target: Target, points: FloatArray, seed: int) -> BetterOptim
         What is sampled, from one optimum.
     points : ndarray (chains, k)
         Where the chains are.
+    start : str
+        Kind of the new starts, as :func:`bayesnn.sample` takes it.
     seed : int
         Of the new starts.
 
@@ -72,18 +74,20 @@ def better_optimum(target: Target, points: FloatArray, seed: int) -> BetterOptim
         None where there is no better one, several optima were given, or there are too many weights.
     """
     posterior = target.posterior
+    # A density that is a mere function may have no derivatives but differences: climbs would cost more than the run.
     if target.n_modes > 1 or isinstance(posterior, LogDensity) or posterior.n_weights > MOST_WEIGHTS:
         return None
-    laplace = target.best
-    given = float(posterior.log_density(laplace.mean))
+    mean = target.best.mean
+    given = float(posterior.log_density(mean))
     best = max((end for _, end in climb_together(posterior, list(points), MOST_STEPS)), key=_height)
     if not best.log_density > given + MUCH_BETTER:
         return None
     found = fit_laplace(posterior, best.weights)
-    gained = found.log_marginal_likelihood - laplace.log_marginal_likelihood
+    # The Gaussian given may be of another curvature or structure, whose evidence is no measure of this one's.
+    gained = found.log_marginal_likelihood - fit_laplace(posterior, mean).log_marginal_likelihood
     if not (found.certificate.is_optimum and gained > MUCH_BETTER):
         return None
-    starts = start_points(found, "laplace", len(points), seed)
+    starts = start_points(found, start, len(points), seed)
     return BetterOptimum(best.weights, best.log_density, best.log_density - given, gained, starts)
 
 

@@ -168,8 +168,8 @@ def sample(
     if isinstance(move, WalkerMove):
         check_gradients(move, density.log_density, points, np.sqrt(modes.best.posterior_variance), seed)
     proposal = _proposal(modes, density.value_and_gradient, move, metric, num_integration_steps or FIRST_LENGTH)
-    at_optimum = isinstance(start, str) and start != "prior"
-    wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps, at_optimum)
+    around_optimum = start if isinstance(start, str) and start != "prior" else None
+    wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps, around_optimum)
     functions = Monitor.of(modes.posterior).values
     schedule = Schedule(proposal, modes, density.log_density, functions, wishes, num_warmup, seed)
     run = Run(density.log_density, proposal, points, schedule, num_warmup, num_samples, seed)

@@ -38,13 +38,14 @@ class Wishes:
         Name of the metric, ``"auto"``, or None where the move brings its own.
     length : int or None
         Leapfrog steps of HMC; None to choose them.
-    best_optimum : bool
-        Whether chains may be moved to an optimum far better than the one given.
+    start : str or None
+        Kind of the starts around the optimum, which may be taken anew at a far better one; None where chains are to be
+        left where they are.
     """
 
     metric: str | None
     length: int | None
-    best_optimum: bool = False
+    start: str | None = None
 
     @property
     def wants_pilot(self) -> bool:
@@ -94,13 +95,13 @@ class Schedule:
         self._marginal = move.marginal if isinstance(move, MarginalHMC) else None
 
     def after(self, step: int, weights: FloatArray) -> bool:
-        """Learn from one step of warm-up that ended at weights (chains, k); tell whether some of them were changed."""
+        """Learn from one step of warm-up that ended at weights (chains, k); tell whether these now are new starts."""
         self.warm_up.learn()
-        moves = self._wishes.best_optimum and step + 1 == round(BETTER_AFTER * self._num_warmup)
-        if moves:
-            self.better = better_optimum(self._target, weights, self._seed)
+        start, starts_anew = self._wishes.start, False
+        if start is not None and step + 1 == round(BETTER_AFTER * self._num_warmup):
+            self.better = better_optimum(self._target, weights, start, self._seed)
             if self.better is not None:
-                weights[:] = self.better.points
+                weights[:], starts_anew = self.better.points, True
         self._visited.append(weights.copy())
         if step + 1 in self._ends:
             self._end_window(self._ends.index(step + 1))
@@ -108,7 +109,7 @@ class Schedule:
             self.warm_up.finish()
             self._settle()
             self._visited = []
-        return moves and self.better is not None
+        return starts_anew
 
     def snapshot(self) -> Snapshot:
         """Return all that was learnt, with the state of the moves; arrays in it are not copies."""

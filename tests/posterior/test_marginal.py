@@ -159,6 +159,19 @@ def test_precision_is_that_of_the_kept_coordinates_alone():
     assert np.allclose(marginal.precision_of(precision) @ covariance, np.eye(marginal.n_kept), atol=1e-8)
 
 
+def test_features_that_rounding_cannot_tell_apart_are_no_density(teacher_data):
+    # Both units saturated, noise of exp(-134): a pivot of the output layer's precision is rounded to 0, and minus its
+    # logarithm must not make the density infinite. A chain met this point.
+    prior = NormalPrior([1.0, 2.0])
+    marginal = Posterior(MLP(2, (2,), 1), *teacher_data, Gaussian("infer", (-2.0, 1.0)), prior).marginal()
+    kept = np.array([15.882126823270367, 86.37167446099365, -21.26818452056877, -12.460262832028558])
+    kept = np.append(kept, [-238.4527312233731, -194.74792405946388, -134.04306511533468])
+    assert np.isnan(marginal.log_density(kept))
+    # next to it rounding leaves a little more, or less: never what would be accepted
+    near = kept + 1e-3 * np.random.default_rng(0).standard_normal((200, 7))
+    assert not np.any(marginal.log_density(near) > -1e100)
+
+
 def test_where_nothing_is_finite_the_value_is_not():
     marginal = MarginalDensity(problem())
     points = kept_points(marginal)

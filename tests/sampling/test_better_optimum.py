@@ -8,6 +8,7 @@ from bayesnn import MLP, Gaussian, NormalPrior, Posterior, find_optimum, fit_lap
 from bayesnn.sampling.better_optimum import MUCH_BETTER, better_optimum
 from bayesnn.sampling.target import Target
 from bayesnn.tree import settings_of, weight_matrix
+from tests.sampling.test_call import interrupt
 
 SMALL = {"num_chains": 6, "num_warmup": 40, "num_samples": 20, "seed": 3}
 
@@ -29,7 +30,7 @@ def good_and_poor():
 def test_chains_start_anew_at_the_better_optimum(good_and_poor):
     good, poor = good_and_poor
     points = np.concatenate([poor.mean + 1e-3 * np.ones((4, poor.n_weights)), good.mean + 1e-3 * np.ones((2, 10))])
-    found = better_optimum(Target.of(poor), points, seed=1)
+    found = better_optimum(Target.of(poor), points, "laplace", seed=1)
     assert found is not None
     assert found.points.shape == points.shape
     assert found.log_density == pytest.approx(good.posterior.log_density(good.mean), abs=1e-6)
@@ -41,26 +42,26 @@ def test_chains_start_anew_at_the_better_optimum(good_and_poor):
 
 def test_nothing_happens_at_the_best_optimum_or_of_several(good_and_poor):
     good, poor = good_and_poor
-    assert better_optimum(Target.of(good), good.sample(6, seed=0), seed=1) is None
-    assert better_optimum(Target.of([good, poor]), good.sample(6, seed=0), seed=1) is None
+    assert better_optimum(Target.of(good), good.sample(6, seed=0), "laplace", seed=1) is None
+    assert better_optimum(Target.of([good, poor]), good.sample(6, seed=0), "laplace", seed=1) is None
     # a lesser optimum met on the way is no reason to go there
-    assert better_optimum(Target.of(good), np.tile(poor.mean, (6, 1)), seed=1) is None
+    assert better_optimum(Target.of(good), np.tile(poor.mean, (6, 1)), "laplace", seed=1) is None
 
 
 def test_a_run_moves_its_chains_and_says_so(good_and_poor, monkeypatch, tmp_path):
     good, poor = good_and_poor
     calls = []
 
-    def found_it(target, points, seed):
-        calls.append(points.copy())
+    def found_it(target, points, start, seed):
+        calls.append(start)
         points = points.copy()
         points[0] = good.mean  # as if one chain had gone there
-        return better_optimum(target, points, seed)
+        return better_optimum(target, points, start, seed)
 
     monkeypatch.setattr(schedule, "better_optimum", found_it)
     with pytest.warns(RuntimeWarning, match="better optimum"):
         tree = sample(poor, **SMALL, store=tmp_path / "store")
-    assert len(calls) == 1
+    assert calls == ["laplace"]
     assert "started anew" in settings_of(tree)["better_optimum"]
     assert np.allclose(tree["better_optimum"]["weights"].values, good.mean, atol=1e-6)
     weights = weight_matrix(tree["posterior"].to_dataset(), good.posterior.model.weight_blocks)
@@ -68,6 +69,29 @@ def test_a_run_moves_its_chains_and_says_so(good_and_poor, monkeypatch, tmp_path
     np.testing.assert_allclose(lp, good.posterior.log_density(weights), rtol=1e-10)
     # they are where the good optimum is, far above the poor one
     assert lp.min() > float(poor.posterior.log_density(poor.mean))
+
+
+@pytest.mark.filterwarnings("ignore:chains found a better optimum:RuntimeWarning")
+def test_a_run_that_started_anew_goes_on_to_the_bit(good_and_poor, monkeypatch, tmp_path):
+    good, poor = good_and_poor
+    monkeypatch.setattr(
+        schedule,
+        "better_optimum",
+        lambda target, points, start, seed: better_optimum(target, np.tile(good.mean, (6, 1)), start, seed),
+    )
+    whole = sample(poor, **SMALL)
+    interrupt(lambda: sample(poor, **SMALL, store=tmp_path), step=20)
+    gone_on = sample(poor, **SMALL, store=tmp_path)
+    assert gone_on["better_optimum"].identical(whole["better_optimum"])
+    assert gone_on["posterior"].identical(whole["posterior"])
+
+
+def test_the_evidence_is_compared_in_one_curvature_and_structure(good_and_poor):
+    good, poor = good_and_poor
+    diagonal = fit_laplace(poor.posterior, poor.mean, structure="diag")
+    points = good.mean + 1e-3 * np.ones((6, 10))
+    found = better_optimum(Target.of(diagonal), points, "laplace_t", seed=1)
+    assert found.evidence_gained == pytest.approx(good.log_marginal_likelihood - poor.log_marginal_likelihood, abs=1e-3)
 
 
 def test_starts_of_your_own_and_from_the_prior_are_left_where_they_are(good_and_poor, monkeypatch):

@@ -24,7 +24,7 @@ def interrupt(run, step=12):
     def pressed(self, now, weights):
         if now == step:
             signal.raise_signal(signal.SIGINT)
-        after(self, now, weights)
+        return after(self, now, weights)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Schedule, "after", pressed)

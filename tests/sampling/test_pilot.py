@@ -182,3 +182,20 @@ def test_trajectories_keep_their_length_when_steps_grow():
     pilot = Pilot(("unit",), np.array([6, 12]), np.array([[0.01, 0.04]]), np.array([0.5]))
     assert pilot.length == 12
     assert [replace(pilot, kept_step_size=step).length for step in (0.25, 0.6, 100.0)] == [24, 10, 1]
+
+
+@pytest.mark.parametrize(
+    ("efficiency", "chosen"),
+    [
+        ((0.02, 0.01, 0.02, 0.008), "unit"),
+        ((0.02, 0.01, 0.02, 0.006), "averaged"),
+        ((0.02, 0.029, 0.02, 0.0001), "averaged"),
+        ((0.02, 0.031, 0.02, 0.0001), "laplace"),
+        ((0.02, 0.04, 0.02, 0.01), "unit"),
+    ],
+)
+def test_a_metric_that_is_learnt_must_promise_three_times_as_much_as_none(efficiency, chosen):
+    names = ("averaged", "laplace", "diagonal", "unit")
+    pilot = Pilot(names, LENGTHS[:1], np.array(efficiency)[:, None], np.ones(4))
+    assert pilot.name == chosen
+    assert ("preferred" in pilot.reason) == (efficiency[names.index(chosen)] < max(efficiency))

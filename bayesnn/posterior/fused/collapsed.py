@@ -194,7 +194,8 @@ def sum_of_squares(values: FloatArray, at: int, rows: int) -> float:  # pragma: 
 def solve_outputs(top: OutputLayer, noise_precision: float, space: Space) -> float:  # pragma: no cover -- compiled
     """Factor and solve for each output's weights; return the log of the integral over them, up to the constant.
 
-    NaN where a factor does not exist.
+    NaN where a factor does not exist, or rounding leaves less of a pivot than the prior alone puts there: with features
+    that are one another's multiples and next to no noise it may be 0, and minus its logarithm would be accepted.
     """
     n_outputs, q = top.out_precision.shape
     width, total = q + n_outputs, 0.0
@@ -214,7 +215,10 @@ def solve_outputs(top: OutputLayer, noise_precision: float, space: Space) -> flo
                 value = factor[j, i]
                 for h in range(i):
                     value -= factor[j, h] * factor[i, h]
-                factor[j, i] = np.sqrt(value) if i == j else value / factor[i, i]
+                if i < j:
+                    factor[j, i] = value / factor[i, i]
+                else:
+                    factor[j, j] = np.sqrt(value) if value > 0.5 * prior[j] else np.nan
             value = mean[j]
             for h in range(j):
                 value -= factor[j, h] * mean[h]
