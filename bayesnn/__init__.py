@@ -20,7 +20,7 @@ from bayesnn.diagnostics import (
     predict_over_modes,
 )
 from bayesnn.errors import ArgumentError, BayesnnError
-from bayesnn.growth import Growth, Subsamples, Teacher, data_growth
+from bayesnn.growth import Growth, Subsamples, Teacher, Twin, data_growth
 from bayesnn.laplace import (
     Laplace,
     LaplaceMixture,
@@ -31,7 +31,7 @@ from bayesnn.laplace import (
     maximize_evidence,
     save_laplace,
 )
-from bayesnn.models import MLP, FunctionModel, Model
+from bayesnn.models import MLP, FunctionModel, Model, canonicalize
 from bayesnn.optimum import (
     Certificate,
     LinearizedPath,
@@ -95,9 +95,11 @@ __all__ = [
     "Subsamples",
     "Teacher",
     "TunedPosterior",
+    "Twin",
     "Verdict",
     "__version__",
     "add_predictions",
+    "canonicalize",
     "certify",
     "compare",
     "data_growth",

@@ -71,12 +71,16 @@ class SamplingConfig(_Section):
 
 
 class GrowthConfig(_Section):
-    """``[growth]``: arguments of :func:`bayesnn.data_growth`, for ``bayesnn growth``; sizes double up to all rows."""
+    """``[growth]``: arguments of :func:`bayesnn.data_growth`, for ``bayesnn growth``; sizes double up to all rows.
+
+    With ``twin`` the targets are made by the network fitted to all rows: what is then left of a distance is the data's.
+    """
 
     sizes: list[Count] = []
     replicates: Count = 5
     executor: str = "process"
     learning: bool = False
+    twin: bool = False
     kl: Annotated[float, Field(gt=0)] = 0.05
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bayesnn.config import RunConfig
-from bayesnn.growth import Growth, Subsamples, data_growth
+from bayesnn.growth import Growth, Subsamples, Twin, data_growth
 from bayesnn.job import load_data, tuned_optimum
 from bayesnn.models import MLP
 from bayesnn.posterior import Gaussian, NormalPrior, Posterior
@@ -35,10 +35,10 @@ def run_growth(config: RunConfig, *, progress: bool | None = None) -> tuple[Grow
     data = whole.scaling().apply(whole)
     network = MLP(data.x.shape[1], config.model.hidden, 1, config.model.activation, config.model.bias)
     likelihood, prior = Gaussian(config.posterior.sigma_noise), NormalPrior(config.posterior.prior_precision)
-    posterior, _ = tuned_optimum(Posterior(network, data.x, data.y, likelihood, prior), config, progress)
+    posterior, optimum = tuned_optimum(Posterior(network, data.x, data.y, likelihood, prior), config, progress)
     folder = Path(config.output.directory)
     found = data_growth(
-        Subsamples(posterior),
+        Twin(posterior, optimum.weights) if config.growth.twin else Subsamples(posterior),
         config.growth.sizes or doubling(posterior.n_rows),
         config.growth.replicates,
         config.seed,
@@ -52,7 +52,8 @@ def run_growth(config: RunConfig, *, progress: bool | None = None) -> tuple[Grow
         progress=progress,
     )
     page = folder / "growth.html"
-    write_growth(found, page, config.growth.kl, f"{network!r} on {data.name}, as data grow")
+    of = f"a synthetic twin of {data.name}" if config.growth.twin else data.name
+    write_growth(found, page, config.growth.kl, f"{network!r} on {of}, as data grow")
     return found, page
 
 

@@ -105,6 +105,9 @@ def test_yacht_says_plainly_that_the_chains_disagree(tmp_path):
     assert result.agreement.convergence.worst_rhat > 1.05
     assert "The chains disagree and the Gaussian cannot be trusted here" in result.agreement.sentence
     assert result.report_path.is_file()
+    # the Gaussian is that of the optimum at which the chains started in the end
+    assert "better_optimum" in result.tree.children
+    np.testing.assert_array_equal(result.laplace.mean, result.tree["better_optimum"]["weights"].values)
 
 
 @BETTER

@@ -1,7 +1,7 @@
 """A student larger than its teacher: the weights never become Gaussian, whatever the amount of data.
 
-One tanh unit makes the data, two units fit them, with one input and no biases: k = 4, and k / 2 = 2 would be the learning
-coefficient of a Gaussian. It is 5 / 4.
+One tanh unit makes the data, two units fit them, with one input and no biases: k = 4, and k / 2 = 2 would be the
+learning coefficient of a Gaussian. It is 5 / 4.
 """
 
 from pathlib import Path

@@ -8,6 +8,7 @@ from bayesnn.agreement.findings import Finding
 from bayesnn.agreement.importance import ImportanceEvidence, importance_evidence, independence_acceptance
 from bayesnn.agreement.leading_order import LeadingOrder, leading_order
 from bayesnn.agreement.learning_coefficient import LearningCoefficient, learning_coefficient, learning_curve
+from bayesnn.agreement.mirrored import MirroredMoments
 from bayesnn.agreement.null import Distance
 from bayesnn.agreement.verdict import Verdict, judge
 
@@ -22,6 +23,7 @@ __all__ = [
     "LeadingOrder",
     "LearningCoefficient",
     "Mardia",
+    "MirroredMoments",
     "Verdict",
     "compare",
     "importance_evidence",

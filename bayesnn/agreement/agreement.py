@@ -12,6 +12,7 @@ from bayesnn.agreement.distances import Distances
 from bayesnn.agreement.findings import LIMITS, Finding, findings_of, worst_of
 from bayesnn.agreement.importance import ImportanceEvidence
 from bayesnn.agreement.leading_order import LeadingOrder
+from bayesnn.agreement.mirrored import MirroredMoments
 from bayesnn.agreement.null import Distance
 from bayesnn.agreement.verdict import Verdict, judge
 from bayesnn.arrays import FloatArray
@@ -59,6 +60,9 @@ class Agreement:
     ----------
     importance : ImportanceEvidence
         From weights at Gaussian draws; needs no chains.
+    mirrored : MirroredMoments
+        Lengths of mean and covariance error from weights at pairs of opposite Gaussian draws, for distances too small
+        to be seen in chains; as good as the weights are (`pareto_k`).
     leading_order : LeadingOrder or None
         What the third derivatives at the mode predict; needs no draws. None where there are too many weights.
     laplace_log_evidence : float
@@ -101,6 +105,7 @@ class Agreement:
     """
 
     importance: ImportanceEvidence
+    mirrored: MirroredMoments
     leading_order: LeadingOrder | None
     laplace_log_evidence: float
     log_symmetry_order: float
@@ -246,6 +251,8 @@ class Agreement:
             "pareto_k": self.pareto_k,
             "log_evidence": self.importance.log_evidence,
             "log_evidence_gap": self.log_evidence_gap,
+            "mean_error_by_weights": self.mirrored.mean_error.debiased,
+            "covariance_error_by_weights": self.mirrored.covariance_error.debiased,
             "log_symmetry_order": self.log_symmetry_order,
             "acceptance_of_independence": self.acceptance_of_independence,
             "fraction_folded": self.fraction_folded,

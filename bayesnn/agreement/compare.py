@@ -8,13 +8,14 @@ from bayesnn.agreement.coordinates import Coordinates
 from bayesnn.agreement.distances import Distances
 from bayesnn.agreement.importance import importance_evidence, independence_acceptance
 from bayesnn.agreement.leading_order import leading_order
+from bayesnn.agreement.mirrored import MirroredMoments
 from bayesnn.agreement.null import bonferroni
 from bayesnn.arrays import FloatArray
 from bayesnn.chain_statistics import Layout
 from bayesnn.diagnostics.convergence import converge
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
-from bayesnn.models import log_symmetry_order, nearest_images
+from bayesnn.models import balanced, log_symmetry_order, nearest_images
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
 from bayesnn.tree import group_of, settings_of, values_of, weight_matrix
@@ -31,7 +32,8 @@ BAND, BAND_ENDS = (0.05, 0.95), (-1.6448536269514722, 1.6448536269514722)
 def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) -> Agreement:
     """Compare the Gaussian with the draws it started.
 
-    Draws are first folded to the symmetric image nearest to the mode (:func:`bayesnn.models.nearest_image`). Of a tree
+    Draws are first folded to the symmetric image nearest to the mode (:func:`bayesnn.models.nearest_image`), and, for
+    the informed directions, along the scalings of ReLU units (:func:`bayesnn.models.balanced`). Of a tree
     sampled from several optima only the chains that started at this one are compared.
 
     Parameters
@@ -84,6 +86,7 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
     shift, shift_band, ratio, ratio_band = _of_each(along, layout)
     agreement = Agreement(
         importance=importance_evidence(log_p, log_q),
+        mirrored=_mirrored(laplace, gaussian, log_p - log_q),
         leading_order=leading_order(laplace, seed) if k <= MOST_WEIGHTS else None,
         laplace_log_evidence=laplace.log_marginal_likelihood,
         log_symmetry_order=log_symmetry_order(posterior.model),
@@ -96,7 +99,9 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
         sd_ratio_band=ratio_band,
         distances=Distances.of(along, layout, seed),
         prior_share=coordinates.prior_share,
-        informed=_where_informed(coordinates, folded - laplace.mean, layout, seed),
+        informed=_where_informed(
+            coordinates, balanced(posterior.model, folded, laplace.mean) - laplace.mean, layout, seed
+        ),
         predictive_mean_gap=gap,
         predictive_mean_gap_band=gap_band,
         predictive_sd_ratio=spread,
@@ -117,7 +122,10 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
 def _chains_of(laplace: Laplace, tree: xr.DataTree) -> xr.DataTree:
     """Return the tree with the chains that started at this optimum alone."""
     if "modes" not in tree.children:
-        if not np.array_equal(values_of(tree, "laplace", "mean"), laplace.mean):
+        # Chains that found a far better optimum started anew there.
+        groups = [("laplace", "mean"), ("better_optimum", "weights")]
+        means = [values_of(tree, group, name) for group, name in groups if group in tree.children]
+        if not any(np.array_equal(mean, laplace.mean) for mean in means):
             raise ArgumentError("tree", "draws of another Laplace posterior", "the tree sample(laplace) returned")
         return tree
     means = values_of(tree, "modes", "mean")
@@ -145,6 +153,14 @@ def _gaussian_draws(laplace: Laplace, tree: xr.DataTree, seed: int) -> tuple[Flo
         draws = laplace.sample(len(draws), seed)
         log_p, log_q = laplace.posterior.log_density(draws), laplace.log_prob(draws)
     return draws, log_p, log_q
+
+
+def _mirrored(laplace: Laplace, draws: FloatArray, log_ratios: FloatArray) -> MirroredMoments:
+    """Moments by weights at the Gaussian's draws (S, k) and at their mirror images."""
+    opposite = 2.0 * laplace.mean - draws
+    there = laplace.posterior.log_density(opposite) - laplace.log_prob(opposite)
+    sds, directions = laplace.eigendirections
+    return MirroredMoments.of((draws - laplace.mean) @ directions / sds, np.stack([log_ratios, there]))
 
 
 def _of_each(z: FloatArray, layout: Layout) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

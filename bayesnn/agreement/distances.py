@@ -59,10 +59,10 @@ class Distances:
         layout : Layout
             Of the chains.
         seed : int
-            Of directions, and of simulated null bands.
+            Of products that tell of many.
         """
         random = generator(seed, "agreement distances")
-        sliced = sliced_distances(z, layout, random)
+        sliced = sliced_distances(z, layout)
         return Distances(
             mean_error=mean_distance(z, layout),
             covariance_error=covariance_distance(z, layout, random),

@@ -1,25 +1,28 @@
 """One cell of a growth study: optimum, certificate, Gaussians, draws, agreement."""
 
+import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib import import_module
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from bayesnn.agreement import Agreement, compare
 from bayesnn.agreement.learning_coefficient import learning_coefficient
 from bayesnn.arrays import FloatArray
-from bayesnn.errors import BayesnnError
+from bayesnn.executors import at_most_cores
 from bayesnn.growth.record import FAILED, LEVELS, NO_OPTIMUM, OK, Record, key_of
 from bayesnn.laplace import Laplace, fit_laplace
+from bayesnn.models import nearest_image
 from bayesnn.optimum import find_optimum
 from bayesnn.posterior import Posterior
 from bayesnn.sampling import sample
 from bayesnn.sampling.identity import digest
-from bayesnn.seeds import seed_sequence
+from bayesnn.seeds import generator, seed_sequence
+from bayesnn.tree import values_of
 
 CURVATURES = ("hessian", "ggn")
+# Weights at which a posterior is known again.
+N_PROBES = 4
 
 type MakePosterior = Callable[[int, int], Posterior]
 
@@ -73,13 +76,16 @@ class Cell:
         return int(seed_sequence(settings.seed, "growth cell", self.n, self.replicate).generate_state(1)[0])
 
     def key(self, make_posterior: MakePosterior, settings: CellSettings) -> str:
-        """Digest of everything that decides the record: settings, data, model, likelihood, prior, start."""
+        """Digest of everything that decides the record: settings, start, data, and what the posterior is.
+
+        Model, likelihood and prior are known by the log density at a few weights: for a function of the user's, too.
+        """
         posterior = make_posterior(self.n, self.data_seed(settings))
+        weights = generator(0, "growth key").standard_normal((N_PROBES, posterior.n_weights))
         words = {
-            "model": repr(posterior.network),
-            "likelihood": repr(posterior.given_likelihood),
+            "weights": list(posterior.weight_names),
             "data": digest(posterior.x, posterior.y),
-            "prior": digest(posterior.prior_precision, posterior.prior_mean),
+            "log density": digest(posterior.log_density(weights)),
             "start": digest(np.array(self.start)),
         }
         return key_of({"n": self.n, "replicate": self.replicate, **asdict(settings), **words})
@@ -99,37 +105,45 @@ def run_cell(make_posterior: MakePosterior, cell: Cell, settings: CellSettings, 
     key : str
         Of the record.
     threads : int
-        How many the compiled kernel may use; the numbers do not depend on it.
+        How many cores it may use; the numbers do not depend on it.
     """
-    numba: Any = import_module("numba")
-    before = numba.get_num_threads()
-    numba.set_num_threads(max(1, min(threads, before)))
     try:
-        return _computed(make_posterior, cell, settings, key)
-    except (BayesnnError, np.linalg.LinAlgError, FloatingPointError, ValueError) as error:
+        with at_most_cores(threads):
+            return _computed(make_posterior, cell, settings, key)
+    except Exception as error:  # whatever a user's model raises, the rest goes on
         return Record(cell.n, cell.replicate, key, FAILED, f"{type(error).__name__}: {error}")
-    finally:
-        numba.set_num_threads(before)
 
 
 def _computed(make_posterior: MakePosterior, cell: Cell, settings: CellSettings, key: str) -> Record:
     posterior, seed = make_posterior(cell.n, cell.data_seed(settings)), cell.run_seed(settings)
     start = np.array(cell.start) if cell.start else None
     optimum = find_optimum(posterior, start=start, n_starts=settings.n_starts, seed=seed, progress=False)
-    weights = tuple(map(float, optimum.weights))
+    if start is not None:
+        # Of symmetric images the one that goes on from the size before, so that weights can be followed.
+        image = nearest_image(posterior.network, optimum.weights, start)
+        if np.isclose(posterior.log_density(image), optimum.log_density, rtol=1e-12, atol=1e-9):
+            optimum = replace(optimum, weights=image)
+    weights, log_density = tuple(map(float, optimum.weights)), optimum.log_density
     if not optimum.certificate.is_optimum:
         return Record(cell.n, cell.replicate, key, NO_OPTIMUM, optimum.status.value, weights=weights)
     laplaces = {curvature: fit_laplace(posterior, optimum, curvature=curvature) for curvature in CURVATURES}
-    tree = sample(
-        laplaces["ggn"],
-        num_chains=settings.num_chains,
-        num_warmup=settings.num_warmup,
-        num_samples=settings.num_samples,
-        seed=seed,
-        progress=False,
-    )
+    with warnings.catch_warnings():
+        # What it says is done: chains that started anew at a better optimum are compared with the Gaussian there.
+        warnings.filterwarnings("ignore", message=".*better optimum", category=RuntimeWarning)
+        tree = sample(
+            laplaces["ggn"],
+            num_chains=settings.num_chains,
+            num_warmup=settings.num_warmup,
+            num_samples=settings.num_samples,
+            seed=seed,
+            progress=False,
+        )
+    if "better_optimum" in tree.children:
+        better = values_of(tree, "better_optimum", "weights")
+        weights, log_density = tuple(map(float, better)), float(posterior.log_density(better))
+        laplaces = {curvature: fit_laplace(posterior, better, curvature=curvature) for curvature in CURVATURES}
     found = {curvature: compare(laplace, tree, extend_tree=False) for curvature, laplace in laplaces.items()}
-    numbers: dict[str, float] = {"k": float(posterior.n_weights), "log_density": optimum.log_density}
+    numbers: dict[str, float] = {"k": float(posterior.n_weights), "log_density": log_density}
     for curvature, agreement in found.items():
         numbers |= {f"{curvature}_{name}": value for name, value in _numbers(agreement).items()}
     convergence = found["hessian"].convergence
@@ -178,6 +192,11 @@ def _numbers(agreement: Agreement) -> dict[str, float]:
         "fraction_folded": agreement.fraction_folded,
         "n_informed": float(agreement.n_informed),
     }
+    if agreement.pareto_k < agreement.importance.pareto_k_limit:
+        numbers |= {
+            "mean_error_by_weights": agreement.mirrored.mean_error.debiased,
+            "covariance_error_by_weights": agreement.mirrored.covariance_error.debiased,
+        }
     if agreement.leading_order is not None:
         numbers["kl_leading_order"] = agreement.leading_order.kl
     for name, distance in agreement.distances.items():

@@ -11,7 +11,7 @@ from bayesnn.agreement.learning_coefficient import SINGULAR_SHARE, STANDARD_ERRO
 from bayesnn.arrays import FloatArray
 from bayesnn.checks import positive_number
 from bayesnn.errors import ArgumentError
-from bayesnn.growth.rates import LEVEL, THEORY, Rate, fit_rate
+from bayesnn.growth.rates import LEVEL, THEORY, Rate, fit_rate, medians
 from bayesnn.growth.record import OK, Record
 
 
@@ -104,6 +104,9 @@ class Growth:
             raise ArgumentError("curvature", repr(curvature), "'hessian' or 'ggn'")
         rate, lines = fit_rate(name, self.sizes, self._distance(name), THEORY[name], seed)
         low, high = rate.slope_interval
+        if np.isnan(rate.slope):
+            words = f"KL is known at {rate.n_sizes} sizes, and a rate takes 3: nothing is extrapolated"
+            return GoodEnough(np.nan, (np.nan, np.nan), words)
         if not rate.follows:
             words = f"KL falls as n^{rate.slope:.2f} ({low:.2f} to {high:.2f}), not as n^-1: nothing is extrapolated"
             return GoodEnough(np.nan, (np.nan, np.nan), words)
@@ -129,9 +132,9 @@ class Growth:
         """Whether the learning coefficient is well below ``k / 2`` at every size, by more than chance."""
         values, errors = self.values("learning_coefficient"), self.values("learning_coefficient_error")
         limits = SINGULAR_SHARE * 0.5 * self.values("k")
-        below = values + STANDARD_ERRORS * errors < limits
-        seen = np.isfinite(values)
-        return bool(seen.any() and all(np.mean(b[s]) > 0.5 for b, s in zip(below, seen, strict=True) if s.any()))
+        below, seen = values + STANDARD_ERRORS * errors < limits, np.isfinite(values)
+        count = seen.sum(axis=1)
+        return bool(count.any() and np.all((below & seen).sum(axis=1)[count > 0] > 0.5 * count[count > 0]))
 
     def to_dataset(self) -> xr.Dataset:
         """All figures over sizes and replicates, with status and verdict of each cell."""
@@ -153,18 +156,12 @@ class Growth:
         table = Table(title="Medians over replicates", title_justify="left")
         for name in ("n", *columns, "k-hat", "cells"):
             table.add_column(name.replace("hessian_", ""), justify="right")
-        with np.errstate(all="ignore"):
-            medians = [_median(self._distance(name)) for name in (*columns, "hessian_pareto_k")]
+        middle = [medians(self._distance(name)) for name in (*columns, "hessian_pareto_k")]
         for i, n in enumerate(self.sizes):
             count = int(np.isfinite(self.values("hessian_kl")[i]).sum())
-            table.add_row(f"{n:g}", *(f"{median[i]:.3g}" for median in medians), f"{count} of {self.n_replicates}")
+            table.add_row(f"{n:g}", *(f"{median[i]:.3g}" for median in middle), f"{count} of {self.n_replicates}")
         rates = self.rates()
         table.add_section()
         table.add_row("slope", *(f"{rates[name].slope:.2f}" for name in columns), "", "")
         table.add_row("theory", *(f"{rates[name].theory:g}" for name in columns), "", "")
         return table
-
-
-def _median(values: FloatArray) -> FloatArray:
-    """Median (s,) of what there is in each row (s, r), NaN where there is nothing."""
-    return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in values])

@@ -47,6 +47,48 @@ class Subsamples:
 
 
 @dataclass(frozen=True, eq=False)
+class Twin:
+    """A synthetic twin of real data: the same inputs in the same orders, targets that the model itself makes.
+
+    What becomes of its posterior but not of the real one is the model's misfit.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Of all rows.
+    weights : ndarray (k,)
+        Those that are true of the twin, usually the optimum.
+
+    Examples
+    --------
+    >>> from bayesnn import NormalPrior
+    >>> x = np.arange(5.0)[:, None]
+    >>> real = Posterior(MLP(1, (), 1), x, 2 * x, Gaussian(0.5), NormalPrior(1.0))
+    >>> twin = Twin(real, np.array([2.0, 0.0]))
+    >>> bool(np.all(twin(3, 7).x == Subsamples(real)(3, 7).x)), bool(np.all(twin(3, 7).y == twin(5, 7).y[:3]))
+    (True, True)
+    """
+
+    posterior: Posterior
+    weights: FloatArray
+
+    def __call__(self, n: int, seed: int) -> Posterior:
+        """Return the posterior of `n` rows in the order that `seed` makes.
+
+        Raises
+        ------
+        ArgumentError
+            If there are fewer rows.
+        """
+        part = Subsamples(self.posterior)(n, seed)
+        outputs = part.network.predict(np.asarray(self.weights, dtype=np.float64), part.x)
+        noise = generator(seed, "twin noise")
+        # Row by row: larger samples begin with the same rows.
+        y = np.concatenate([part.likelihood.simulate(outputs[i : i + 1], noise) for i in range(n)])
+        return part.with_data(part.x, y)
+
+
+@dataclass(frozen=True, eq=False)
 class Teacher:
     """Posteriors of data that a network makes: normal inputs, its outputs, Gaussian noise.
 

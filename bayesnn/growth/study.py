@@ -1,17 +1,19 @@
 """A growth study: sizes times replicates, each cell once."""
 
 import os
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from bayesnn.checks import describe, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.growth.cell import Cell, CellSettings, MakePosterior, run_cell
 from bayesnn.growth.growth import Growth
-from bayesnn.growth.record import OK, Record
-from bayesnn.growth.workers import Workers, workers_of
+from bayesnn.growth.record import FAILED, OK, Record
+from bayesnn.growth.workers import TRIES, Workers, workers_of
 from bayesnn.progress import Tick, progress_bar
 
 # The smallest size: an optimum with a certificate needs rows.
@@ -120,41 +122,66 @@ class _Study:
     ) -> None:
         self._make, self._sizes, self._settings, self._directory = make_posterior, sizes, settings, directory
         self._records: dict[tuple[int, int], Record] = {}
+        # Cells that may be computed; those that were under way when a worker died, each of which is tried alone, for
+        # nobody knows who did it; and how often a cell that was alone took its worker with it.
+        self._ready: deque[_Job] = deque()
+        self._suspects: deque[_Job] = deque()
+        self._deaths: Counter[str] = Counter()
 
     def run(self, replicates: range, workers: Workers, tick: Tick) -> list[Record]:
         """Compute what is missing; return all records, by size and replicate."""
         self._tick = tick
-        waiting: dict[Future[Record], tuple[Cell, str]] = {}
+        waiting: dict[Future[Record], _Job] = {}
         for replicate in replicates:
-            self._go_on(replicate, 0, workers, waiting)
+            self._go_on(replicate, 0)
+        is_trial = False
         try:
-            while waiting:
+            while self._ready or self._suspects or waiting:
+                if self._suspects and not waiting:
+                    is_trial = True
+                    self._submit(self._suspects.popleft(), workers, waiting)
+                elif not self._suspects and not (is_trial and waiting):
+                    is_trial = False
+                    while self._ready:
+                        self._submit(self._ready.popleft(), workers, waiting)
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
-                    cell, key = waiting.pop(future)
-                    error = future.exception()
-                    if error is not None and workers.may_try_again(key, error):
-                        self._submit(cell, key, workers, waiting)
-                    else:
-                        self._keep(future.result(), written=False)
-                        self._go_on(cell.replicate, self._sizes.index(cell.n) + 1, workers, waiting)
+                    self._finish(future, waiting.pop(future), workers, is_trial)
         finally:
             for future in waiting:
                 future.cancel()
         return [self._records[n, replicate] for n in self._sizes for replicate in replicates]
 
-    def _go_on(
-        self, replicate: int, index: int, workers: Workers, waiting: dict[Future[Record], tuple[Cell, str]]
-    ) -> None:
-        """Hand out the next cell of a replicate, from a size on, that has no record yet."""
+    def _submit(self, job: "_Job", workers: Workers, waiting: dict[Future[Record], "_Job"]) -> None:
+        waiting[workers.submit(run_cell, self._make, job.cell, self._settings, job.key, workers.threads)] = job
+
+    def _finish(self, future: Future[Record], job: "_Job", workers: Workers, is_trial: bool) -> None:
+        error = future.exception()
+        if error is None:
+            self._keep(future.result(), is_new=True)
+        elif not workers.has_died(error):
+            raise error
+        else:
+            workers.replace(error)
+            self._deaths[job.key] += is_trial
+            if self._deaths[job.key] < TRIES:
+                self._suspects.append(job)
+                return
+            message = f"its worker died {1 + TRIES} times ({type(error).__name__})"
+            # No file: with more memory, or another machine, it may live.
+            self._keep(Record(job.cell.n, job.cell.replicate, job.key, FAILED, message), is_new=False)
+        self._go_on(job.cell.replicate, self._sizes.index(job.cell.n) + 1)
+
+    def _go_on(self, replicate: int, index: int) -> None:
+        """Find the next cell of a replicate, from a size on, that has no record yet."""
         for n in self._sizes[index:]:
             cell = Cell(n, replicate, self._start_of(n, replicate))
             key = cell.key(self._make, self._settings)
             known = None if self._directory is None else Record.read(self._directory, n, replicate, key)
             if known is None:
-                self._submit(cell, key, workers, waiting)
+                self._ready.append(_Job(cell, key))
                 return
-            self._keep(known, written=True)
+            self._keep(known, is_new=False)
 
     def _start_of(self, n: int, replicate: int) -> tuple[float, ...]:
         """Optimum of the largest size below that ended well."""
@@ -164,12 +191,15 @@ class _Study:
                 return record.weights
         return ()
 
-    def _submit(self, cell: Cell, key: str, workers: Workers, waiting: dict[Future[Record], tuple[Cell, str]]) -> None:
-        future = workers.submit(key, run_cell, self._make, cell, self._settings, key, workers.threads)
-        waiting[future] = cell, key
-
-    def _keep(self, record: Record, written: bool) -> None:
-        if self._directory is not None and not written:
+    def _keep(self, record: Record, is_new: bool) -> None:
+        if self._directory is not None and is_new:
             record.write(self._directory)
         self._records[record.n, record.replicate] = record
         self._tick(n=record.n)
+
+
+class _Job(NamedTuple):
+    """A cell, and the key of its record."""
+
+    cell: Cell
+    key: str

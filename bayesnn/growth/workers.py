@@ -1,10 +1,9 @@
 """Who computes the cells: this process, others beside it, or the workers of dask."""
 
 from collections.abc import Callable, Generator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
 from typing import Any
@@ -13,8 +12,8 @@ from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
 from bayesnn.executors import n_cores
 
-# A cell whose worker died is tried so many times in all.
-TRIES = 3
+# A cell whose worker died beside others is tried alone so many times.
+TRIES = 2
 WANTS = "'serial', 'process', the address of a dask scheduler, or a concurrent.futures.Executor"
 # Seconds to wait for a scheduler.
 TIMEOUT = 10
@@ -44,40 +43,39 @@ class Workers:
     threads : int
         Share of the cores that each worker may use.
     renew : callable or None
-        Makes another executor where one has broken.
+        Makes another executor where one has broken; None where the user brought it.
     """
 
     executor: Executor
     threads: int
     renew: Callable[[], Executor] | None = None
-    _tries: dict[object, int] = field(default_factory=dict[object, int])
 
-    def submit(self, label: object, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Hand work to a worker; `label` tells what is tried how often."""
-        self._tries[label] = self._tries.get(label, 0) + 1
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Hand work to a worker; what cannot be handed over is a future that has failed."""
         try:
             return self.executor.submit(function, *arguments)
-        except BrokenProcessPool:
-            self._replace()
-            return self.executor.submit(function, *arguments)
+        except BrokenExecutor as error:
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            return failed
 
-    def may_try_again(self, label: object, error: BaseException) -> bool:
-        """Whether work is worth another try: its worker died, and not too often."""
-        if not isinstance(error, BrokenProcessPool) and type(error).__name__ != "KilledWorker":
-            return False
-        return self._tries[label] < TRIES and self._replace()
+    @staticmethod
+    def has_died(error: BaseException) -> bool:
+        """Whether an error is that of a worker that died: dask's has this name."""
+        return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
 
-    def _replace(self) -> bool:
-        """Make another executor, if there is a way."""
+    def replace(self, error: BaseException) -> None:
+        """See to it that there are workers again, or raise the error where nothing can be done."""
+        if not isinstance(error, BrokenExecutor):
+            return  # dask starts its workers anew
         if self.renew is None:
-            return False
+            raise error
         try:
             # Several cells learn of one death: the first of them has done this.
-            self.executor.submit(n_cores).cancel()
-        except BrokenProcessPool:
+            self.executor.submit(n_cores).result()
+        except BrokenExecutor:
             self.executor.shutdown(wait=False, cancel_futures=True)
             self.executor = self.renew()
-        return True
 
 
 @contextmanager
@@ -114,7 +112,7 @@ def workers_of(executor: str | Executor) -> Generator[Workers]:
             workers.executor.shutdown(wait=True, cancel_futures=True)
     elif isinstance(executor, str) and ":" in executor:  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
         with _client(executor) as client:
-            yield Workers(client.get_executor(pure=False, retries=TRIES - 1), 1)
+            yield Workers(client.get_executor(pure=False), 1)
     else:
         raise ArgumentError("executor", describe(executor), WANTS)
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from bayesnn.arrays import FloatArray
 from bayesnn.files import written_whole
 from bayesnn.growth import Growth
-from bayesnn.growth.rates import THEORY
+from bayesnn.growth.rates import THEORY, medians
 from bayesnn.growth.record import OK
 from bayesnn.report.figures import DRAWS, GAUSSIAN, QUIET, new_figure
 from bayesnn.report.html import make_table, render_page
@@ -67,7 +67,7 @@ def write_growth(growth: Growth, path: str | os.PathLike[str], kl: float = 0.05,
             f"{r.slope:.2f}",
             f"{r.slope_interval[0]:.2f} to {r.slope_interval[1]:.2f}",
             f"{r.theory:g}",
-            str(r.n_sizes),
+            f"{r.holds_from:g}" if np.isfinite(r.holds_from) else "no size",
         ]
         for name, r in rates.items()
     ]
@@ -78,7 +78,9 @@ def write_growth(growth: Growth, path: str | os.PathLike[str], kl: float = 0.05,
         title=title,
         verdict=verdict,
         tables=[
-            make_table("Slopes on logarithmic axes", ["distance", "slope", "95 %", "theory", "sizes"], slopes),
+            make_table(
+                "Slopes on logarithmic axes", ["distance", "slope", "95 %", "theory", "theory's from n ="], slopes
+            ),
             make_table("Cells", list(names), cells),
         ],
         figures=figures,
@@ -102,8 +104,8 @@ def growth_figure(growth: Growth) -> Figure:
             if of_curvature in rates and np.isfinite(rates[of_curvature].slope):
                 label += f", slope {rates[of_curvature].slope:.2f}"
             axis.plot(sizes, seen, ".", color=color, alpha=0.35, ms=5)
-            axis.plot(sizes, _medians(seen), "o-", color=color, ms=4, lw=1.2, label=label)
-        _theory(axis, sizes, _medians(np.where(growth.values(name) > 0, growth.values(name), np.nan)), THEORY[name])
+            axis.plot(sizes, medians(seen), "o-", color=color, ms=4, lw=1.2, label=label)
+        _theory(axis, sizes, medians(np.where(growth.values(name) > 0, growth.values(name), np.nan)), THEORY[name])
         axis.set(xscale="log", yscale="log", title=words, xlabel="rows n")
         axis.legend(frameon=False, fontsize=8)
     khat, ratio = axes[4], axes[5]
@@ -119,14 +121,16 @@ def growth_figure(growth: Growth) -> Figure:
 def narrowing_figure(growth: Growth, replicate: int = 0, count: int = 6) -> Figure:
     """Quantiles of some weights' draws against the number of rows, with the Gaussian's band."""
     records = [r for r in growth.records if r.replicate == replicate and r.status == OK]
-    k = len(records[-1].weights)
-    chosen = np.unique(np.linspace(0, k - 1, min(count, k)).astype(int))
-    figure, axes = new_figure(11, 2.7 * -(-len(chosen) // 3), -(-len(chosen) // 3), 3)
+    k = len(records[-1].weights) if records else 0
+    chosen = np.unique(np.linspace(0, k - 1, min(count, k)).astype(int)) if k else np.array([], dtype=int)
+    rows = max(1, -(-len(chosen) // 3))
+    figure, axes = new_figure(11, 2.7 * rows, rows, 3)
     sizes = np.array([float(record.n) for record in records])
+    weights, sds = np.array([record.weights for record in records]), np.array([record.sds for record in records])
+    levels = np.array([record.quantiles for record in records])
     for axis, weight in zip(axes, chosen, strict=False):
-        middle = np.array([record.weights[weight] for record in records])
-        sd = np.array([record.sds[weight] for record in records])
-        quantiles = np.array([record.quantiles[weight] for record in records])
+        middle, sd = weights[:, weight], sds[:, weight]
+        quantiles = levels[:, weight]
         axis.fill_between(
             sizes, middle - 2 * sd, middle + 2 * sd, color=GAUSSIAN, alpha=0.2, lw=0, label="Gaussian, 2 sd"
         )
@@ -135,7 +139,8 @@ def narrowing_figure(growth: Growth, replicate: int = 0, count: int = 6) -> Figu
         axis.set(xscale="log", title=f"weight {weight + 1}", xlabel="rows n")
     for axis in axes[len(chosen) :]:
         axis.set_visible(False)
-    axes[0].legend(frameon=False, fontsize=8)
+    if k:
+        axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -145,20 +150,16 @@ def learning_figure(growth: Growth) -> Figure:
     found = growth.learning_coefficient()
     values = np.asarray(found["learning_coefficient"])
     axis.plot(growth.sizes, values, ".", color=DRAWS, ms=5)
-    axis.plot(growth.sizes, _medians(values), "o-", color=DRAWS, ms=4, label="estimated")
+    axis.plot(growth.sizes, medians(values), "o-", color=DRAWS, ms=4, label="estimated")
     axis.axhline(float(found["half_of_k"]), color=GAUSSIAN, lw=1.2, label="k / 2: the Gaussian's")
     axis.set(xscale="log", ylim=(0, None), title="Learning coefficient", xlabel="rows n")
     axis.legend(frameon=False)
     return figure
 
 
-def _theory(axis: Axes, sizes: FloatArray, medians: FloatArray, slope: float) -> None:
-    finite = np.flatnonzero(np.isfinite(medians))
+def _theory(axis: Axes, sizes: FloatArray, middle: FloatArray, slope: float) -> None:
+    finite = np.flatnonzero(np.isfinite(middle))
     if len(finite):
         last = finite[-1]
-        line = medians[last] * (sizes / sizes[last]) ** slope
+        line = middle[last] * (sizes / sizes[last]) ** slope
         axis.plot(sizes, line, color=QUIET, ls="--", lw=1, label=f"theory, {slope:g}")
-
-
-def _medians(values: FloatArray) -> FloatArray:
-    return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in values])

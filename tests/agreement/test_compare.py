@@ -127,6 +127,29 @@ def test_where_the_prior_alone_speaks_the_rest_may_be_gaussian():
     assert worse.verdict is Verdict.not_gaussian
 
 
+def test_scalings_of_relu_units_are_not_held_against_the_gaussian():
+    # The data say much about the function and nothing about the scaling: along it the posterior is bent as a hyperbola.
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((2000, 2))
+    net = MLP(2, (1,), 1, activation="relu", bias=False)
+    y = net.predict(np.array([1.0, -0.8, 1.5]), x) + 0.2 * rng.standard_normal((2000, 1))
+    posterior = Posterior(net, x, y, Gaussian(0.2), NormalPrior(1.0))
+    laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=8, progress=False))
+    tree = sample(laplace, num_chains=8, num_warmup=400, num_samples=2000, seed=1)
+    found = compare(laplace, tree, extend_tree=False)
+    assert found.n_informed == 2
+    assert found.verdict is Verdict.gaussian_where_informed
+    # without the scalings taken out the bent valley leaks into the informed directions
+    raw = compare_unbalanced(laplace, tree)
+    assert raw.verdict is Verdict.not_gaussian
+
+
+def compare_unbalanced(laplace, tree):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bayesnn.agreement.compare.balanced", lambda model, draws, reference: draws)
+        return compare(laplace, tree, extend_tree=False)
+
+
 def test_of_several_modes_each_is_compared_with_its_own_chains():
     target = two_modes()
     laplaces = [fit_laplace(target, mean, curvature="hessian") for mean in MEANS]

@@ -1,33 +1,17 @@
-"""Growth studies: the same records whoever computes, nothing twice, and rates that theory knows."""
+"""Growth studies: nothing twice, what fails is recorded, and rates that theory knows."""
 
-import os
-import signal
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bayesnn import MLP, Gaussian, NormalPrior, Posterior
 from bayesnn.errors import BayesnnError
-from bayesnn.growth import Growth, Record, Subsamples, Teacher, data_growth
+from bayesnn.growth import Growth, Record, Subsamples, data_growth
+from bayesnn.growth.rates import fit_rate, medians
 from bayesnn.growth.record import OK
+from tests.growth.studies import SIZES, SMALL, TEACHER
 from tests.refusals import refuses
-
-TEACHER = Teacher(
-    MLP(2, (2,), 1),
-    np.array([1.2, -0.6, 0.5, 1.4, 0.3, -0.4, 1.0, -1.2, 0.2]),
-    0.3,
-    NormalPrior(1.0 / 9.0),
-)
-SMALL = {"replicates": 2, "num_warmup": 60, "num_samples": 60, "n_starts": 2}
-SIZES = [60, 120]
-
-
-@pytest.fixture(scope="module")
-def here():
-    return data_growth(TEACHER, SIZES, **SMALL)
 
 
 def test_each_cell_has_a_record(here):
@@ -35,16 +19,6 @@ def test_each_cell_has_a_record(here):
     assert {record.status for record in here.records} == {OK}
     assert here.to_dataset()["hessian_kl"].dims == ("n", "replicate")
     assert here.table().row_count == len(SIZES) + 2
-
-
-@pytest.mark.parametrize("kind", ["process", "threads"])
-def test_records_are_the_same_whoever_computes(here, kind):
-    if kind == "process":
-        other = data_growth(TEACHER, SIZES, executor="process", **SMALL)
-    else:
-        with ThreadPoolExecutor(1) as executor:
-            other = data_growth(TEACHER, SIZES, executor=executor, **SMALL)
-    assert other.records == here.records
 
 
 def test_what_is_there_is_not_done_again(here, tmp_path, monkeypatch):
@@ -62,27 +36,6 @@ def test_what_is_there_is_not_done_again(here, tmp_path, monkeypatch):
     assert data_growth(TEACHER, SIZES, directory=tmp_path, **SMALL).records == here.records
     assert len(done) == 1
     assert [path.stat().st_mtime_ns for path in files[:-1]] == before[:-1]
-
-
-@dataclass(frozen=True)
-class Deadly:
-    """Kills the worker that asks for a size the first time."""
-
-    flag: str
-    n: int
-
-    def __call__(self, n, seed):
-        if n == self.n and os.environ.get("GROWTH_MAIN") != str(os.getpid()) and not Path(self.flag).exists():
-            Path(self.flag).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return TEACHER(n, seed)
-
-
-def test_a_worker_that_dies_costs_one_more_try(here, tmp_path, monkeypatch):
-    monkeypatch.setenv("GROWTH_MAIN", str(os.getpid()))
-    found = data_growth(Deadly(str(tmp_path / "flag"), SIZES[0]), SIZES, executor="process", **SMALL)
-    assert (tmp_path / "flag").exists()
-    assert found.records == here.records
 
 
 @dataclass(frozen=True)
@@ -137,6 +90,30 @@ def test_rates_are_those_of_a_power_law():
     assert abs(rate.slope + 1.0) < 4.5 * 0.05 * 1.25 / np.sqrt(4 * 10 * np.log(2) ** 2)
     assert rate.follows
     assert rate.n_sizes == 5
+
+
+def test_the_size_from_which_a_rate_holds_is_found():
+    # flat below 400, a power law from there on
+    rng = np.random.default_rng(1)
+    sizes = 100.0 * 2 ** np.arange(7)
+    line = 60.0 / np.maximum(sizes, 400.0)
+    values = line[:, None] * np.exp(0.02 * rng.standard_normal((7, 5)))
+    rate, _ = fit_rate("hessian_kl", sizes, values, -1.0)
+    assert not rate.follows
+    assert rate.holds_from == 400.0
+    flat, _ = fit_rate("hessian_kl", sizes, np.exp(0.02 * rng.standard_normal((7, 5))), -1.0)
+    assert np.isnan(flat.holds_from)
+
+
+def test_medians_and_lines_are_those_of_numpy():
+    rng = np.random.default_rng(2)
+    sizes, values = np.array([10.0, 30.0, 100.0, 300.0]), np.exp(rng.standard_normal((4, 5)))
+    values[1, :2] = np.nan
+    np.testing.assert_allclose(medians(values), np.nanmedian(values, axis=1))
+    rate, lines = fit_rate("hessian_kl", sizes, values, -1.0)
+    slope, intercept = np.polyfit(np.log(sizes), np.log(np.nanmedian(values, axis=1)), 1)
+    assert (rate.slope, rate.intercept) == (pytest.approx(slope), pytest.approx(intercept))
+    assert rate.slope_interval == pytest.approx(tuple(np.quantile(lines[:, 1], [0.025, 0.975])))
 
 
 def test_the_size_that_is_good_enough_is_extrapolated():
