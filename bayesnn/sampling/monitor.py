@@ -42,5 +42,6 @@ class Monitor:
         return self.posterior.outputs(weights, self.x)
 
     def values(self, weights: FloatArray) -> FloatArray:
-        """Return the same in one row for each weight vector (chains, m * out)."""
-        return self.outputs(weights).reshape(len(weights), -1)
+        """Return the same in one row for each weight vector, and noise and prior precisions that are inferred."""
+        inferred = weights[:, self.posterior.network.n_weights :]
+        return np.concatenate([self.outputs(weights).reshape(len(weights), -1), inferred], axis=1)

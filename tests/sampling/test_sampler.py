@@ -9,6 +9,7 @@ from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.sampling import sample
 from bayesnn.sampling.adaptation import LEAST_ACCEPTANCE
 from bayesnn.sampling.chains import Recorder
+from bayesnn.sampling.monitor import Monitor
 from bayesnn.sampling.moves import HMC, RandomWalk
 from bayesnn.tree import settings_of, weight_matrix
 from tests import oracles
@@ -193,7 +194,9 @@ def test_the_settings_say_how_the_run_was_made(tree):
         "move": "MarginalHMC",
         "start": "laplace",
     }
-    assert settings.items() >= (expected | {"interrupted": False, "metric": "averaged over the chains"}).items()
+    assert {name: settings[name] for name in expected} == expected
+    assert settings["interrupted"] is False
+    assert settings["metric"].startswith(tree["pilot"].attrs["metric"])
     assert set(settings["libraries"]) >= {"numpy", "emcee", "arviz"}
     assert settings["step_size"] == tree["sample_stats"]["step_size"].values.max()
 
@@ -321,3 +324,12 @@ def test_the_output_layer_is_integrated_out_unless_it_is_wide_or_all_there_is(hi
     laplace = fit_laplace(post, find_optimum(post, seed=0))
     tree = sample(laplace, num_chains=2, num_warmup=20, num_samples=4)
     assert settings_of(tree)["move"] == move
+
+
+def test_noise_that_is_inferred_is_judged_with_the_function_values(linear_data):
+    x, y = linear_data
+    posterior = Posterior(MLP(3, (), 1), x, y, Gaussian("infer"), NormalPrior(1.0))
+    weights = np.random.default_rng(0).standard_normal((5, posterior.n_weights))
+    values = Monitor.of(posterior).values(weights)
+    np.testing.assert_array_equal(values[:, -1], weights[:, posterior.weight_names.index("log_sigma_noise")])
+    np.testing.assert_allclose(values[:, :-1], posterior.outputs(weights, x[Monitor.of(posterior).rows])[..., 0])
