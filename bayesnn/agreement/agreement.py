@@ -87,7 +87,7 @@ class Agreement:
     informed : Informed or None
         The comparison along those where the data's precision is more than ten times the prior's; None if all are.
     predictive_mean_gap, predictive_mean_gap_band : ndarray (m,)
-        Difference of predictive means, in the Gaussian's predictive sd, at each function value.
+        Difference of predictive means, in the Gaussian's predictive sd, at each function value that varies.
     predictive_sd_ratio, predictive_sd_ratio_band : ndarray (m,)
         Sampled over linearized predictive sd.
     predictive_band_gap : ndarray (m,)

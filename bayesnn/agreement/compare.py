@@ -190,7 +190,11 @@ def _predictive(
     values = values_of(tree, group, "f")
     values = values.reshape(*values.shape[:2], -1)
     mean, sd = _linearized(laplace, tree, group)
-    standard = (values - mean) / sd
+    # Where all units are silent neither the Gaussian nor the draws have anything to say.
+    varies = (sd > 0.0) | (np.ptp(values, axis=(0, 1)) > 0.0)
+    varies |= not varies.any()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        standard = ((values - mean) / sd)[..., varies]
     quantiles = np.quantile(standard, BAND, axis=(0, 1))
     return (*_of_each(standard, layout), np.abs(quantiles - np.array(BAND_ENDS)[:, None]).max(axis=0))
 

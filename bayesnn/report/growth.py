@@ -105,16 +105,21 @@ def growth_figure(growth: Growth) -> Figure:
                 label += f", slope {rates[of_curvature].slope:.2f}"
             axis.plot(sizes, seen, ".", color=color, alpha=0.35, ms=5)
             axis.plot(sizes, medians(seen), "o-", color=color, ms=4, lw=1.2, label=label)
-        _theory(axis, sizes, medians(np.where(growth.values(name) > 0, growth.values(name), np.nan)), THEORY[name])
-        axis.set(xscale="log", yscale="log", title=words, xlabel="rows n")
+        shown = medians(np.where(growth.values(name) > 0.0, growth.values(name), np.nan))
+        _theory(axis, sizes, shown, THEORY[name])
+        scale = "log" if np.isfinite(shown).any() else "linear"
+        _rows(axis, sizes)
+        axis.set(yscale=scale, title=words)
         axis.legend(frameon=False, fontsize=8)
     khat, ratio = axes[4], axes[5]
     khat.plot(sizes, growth.values("hessian_pareto_k"), ".", color=DRAWS, ms=5)
     khat.axhline(KHAT_LIMIT, color=QUIET, ls="--", lw=1)
-    khat.set(xscale="log", title="k-hat of importance weights", xlabel="rows n")
+    khat.set(title="k-hat of importance weights")
     ratio.plot(sizes, growth.values("hessian_worst_sd_ratio"), ".", color=DRAWS, ms=5)
     ratio.axhline(1.0, color=QUIET, lw=1)
-    ratio.set(xscale="log", title="sd of draws over Gaussian's, worst direction", xlabel="rows n")
+    ratio.set(title="sd of draws over Gaussian's, worst direction")
+    for axis in (khat, ratio):
+        _rows(axis, sizes)
     return figure
 
 
@@ -136,7 +141,8 @@ def narrowing_figure(growth: Growth, replicate: int = 0, count: int = 6) -> Figu
         )
         axis.plot(sizes, quantiles[:, [0, 4]], "o-", color=DRAWS, ms=3, lw=1)
         axis.plot(sizes, quantiles[:, 2], "o-", color=DRAWS, ms=3, lw=1.4, label="draws: 2.3, 50, 97.7 %")
-        axis.set(xscale="log", title=f"weight {weight + 1}", xlabel="rows n")
+        _rows(axis, sizes)
+        axis.set_title(f"weight {weight + 1}")
     for axis in axes[len(chosen) :]:
         axis.set_visible(False)
     if k:
@@ -152,9 +158,17 @@ def learning_figure(growth: Growth) -> Figure:
     axis.plot(growth.sizes, values, ".", color=DRAWS, ms=5)
     axis.plot(growth.sizes, medians(values), "o-", color=DRAWS, ms=4, label="estimated")
     axis.axhline(float(found["half_of_k"]), color=GAUSSIAN, lw=1.2, label="k / 2: the Gaussian's")
-    axis.set(xscale="log", ylim=(0, None), title="Learning coefficient", xlabel="rows n")
+    _rows(axis, growth.sizes)
+    axis.set(ylim=(0, None), title="Learning coefficient")
     axis.legend(frameon=False)
     return figure
+
+
+def _rows(axis: Axes, sizes: FloatArray) -> None:
+    """Lay out the axis of rows, where there is nothing to see, too."""
+    axis.set(xlim=(0.8 * sizes[0], 1.25 * sizes[-1]), xscale="log", xlabel="rows n")
+    axis.set_xticks(sizes, [f"{n:g}" for n in sizes], minor=False)
+    axis.minorticks_off()
 
 
 def _theory(axis: Axes, sizes: FloatArray, middle: FloatArray, slope: float) -> None:

@@ -39,7 +39,8 @@ def test_lengths_are_those_of_quadrature_however_small(size):
     # the mean of 40 has a sixth of the spread
     spread = seen.std(axis=0) / np.sqrt(40)
     assert np.all(np.abs(seen.mean(axis=0) - expected) < 4.5 * spread)
-    assert np.all(seen.std(axis=0) < 0.15 * np.array(expected))
+    # a share of what is measured, where 4000 draws by themselves know the mean to 0.02
+    assert np.all(seen.std(axis=0) < 0.5 * np.array(expected))
 
 
 def test_noise_and_band_are_those_of_replicates():

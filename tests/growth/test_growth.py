@@ -151,7 +151,7 @@ def test_bad_input(tmp_path):
         data_growth(few, [10, 60])
     with refuses("executor", "'thread'", "'serial'"):
         data_growth(TEACHER, [60], executor="thread")
-    with refuses("make_posterior", "int", "callable"):
+    with refuses("make_posterior", "3", "callable"):
         data_growth(3, [60])
     with refuses("learning", "without it", "learning=True"):
         synthetic(-1.0).learning_coefficient()

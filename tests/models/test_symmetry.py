@@ -123,5 +123,5 @@ def test_canonicalize_folds_any_number_of_weight_vectors(rng):
 )
 def test_canonicalize_refuses_what_is_no_weight_vector(argument, weights, reference):
     net = MLP(2, (1,), 1)
-    with refuses(argument, "5"):
+    with refuses(argument, "", "5"):
         canonicalize(net, weights, reference)
