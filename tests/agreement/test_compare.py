@@ -135,7 +135,7 @@ def test_scalings_of_relu_units_are_not_held_against_the_gaussian():
     y = net.predict(np.array([1.0, -0.8, 1.5]), x) + 0.2 * rng.standard_normal((2000, 1))
     posterior = Posterior(net, x, y, Gaussian(0.2), NormalPrior(1.0))
     laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=8, progress=False))
-    tree = sample(laplace, num_chains=8, num_warmup=400, num_samples=2000, seed=1)
+    tree = sample(laplace, num_chains=8, num_warmup=200, num_samples=1000, seed=1)
     found = compare(laplace, tree, extend_tree=False)
     assert found.n_informed == 2
     assert found.verdict is Verdict.gaussian_where_informed
