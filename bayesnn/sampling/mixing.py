@@ -45,6 +45,8 @@ class MixingSpace:
         Of these on the components, within chains.
     directions : ndarray (k, d)
         From what is left of the weights to the coordinates taken.
+    widest : float
+        Standard deviation of the weights, in the metric's coordinates, along the direction where it is largest.
     """
 
     basis: FloatArray
@@ -52,6 +54,7 @@ class MixingSpace:
     metric: Metric
     regression: FloatArray
     directions: FloatArray
+    widest: float
 
     @staticmethod
     def of(values: FloatArray, weights: FloatArray, metric: Metric) -> "MixingSpace":
@@ -87,7 +90,8 @@ class MixingSpace:
         _, spreads, axes = np.linalg.svd((deviations - scores @ regression) / np.sqrt(len(flat)), full_matrices=False)
         widest = spreads > LEAST_SPREAD * np.sqrt(np.mean(deviations**2, axis=0).max())
         widest[MOST_DIRECTIONS:] = False
-        return MixingSpace(basis, loadings, metric, regression, axes[widest].T / spreads[widest])
+        farthest = float(np.sqrt(np.linalg.eigvalsh(deviations.T @ deviations / len(flat))[-1].clip(0.0)))
+        return MixingSpace(basis, loadings, metric, regression, axes[widest].T / spreads[widest], farthest)
 
     def jumps(self, values: FloatArray, weights: FloatArray) -> FloatArray:
         """Return jumps (n, r + d) in this space for jumps of function values (n, m) and weights (n, k)."""

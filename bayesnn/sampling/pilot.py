@@ -34,8 +34,9 @@ MAX_DOUBLINGS = 30
 HARMFUL = 2.0
 # What a metric is worth beyond the figures: the averaged one alone goes on learning; and the unit metric stretches no
 # direction. Where one that a metric takes for wide bends, chains stick, in places too rare for the pilot to meet: a
-# metric that is learnt has to promise three times as much.
-PREFERENCE = {"averaged": 1.5, "unit": 4.5}
+# metric that is learnt has to promise three times as much. This holds for a unit metric whose trajectories go so many
+# standard deviations along the widest direction, which no function value may feel (scalings of ReLU units).
+PREFERENCE, GOES_FAR = {"averaged": 1.5, "unit": 4.5}, 0.3
 
 type Functions = Callable[[FloatArray], FloatArray]
 
@@ -54,6 +55,8 @@ class Pilot:
         Independent draws of the function values per gradient, by how far these jump; NaN where it was not tried.
     step_size : ndarray (metrics,)
         To which each was tuned.
+    widest : ndarray (metrics,)
+        Standard deviation of the weights in each metric's coordinates, along the widest direction.
     settled : int, optional
         Index of the metric that was chosen before; None to choose by the efficiencies.
     kept_step_size : float, optional
@@ -64,6 +67,7 @@ class Pilot:
     lengths: IntArray
     efficiency: FloatArray
     step_size: FloatArray
+    widest: FloatArray
     settled: int | None = None
     kept_step_size: float | None = None
 
@@ -78,6 +82,8 @@ class Pilot:
         if self.settled is not None:
             return self.settled
         weights = np.array([PREFERENCE.get(name, 1.0) for name in self.names])
+        too_short = self.lengths[np.nanargmax(self.efficiency, axis=1)] * self.step_size < GOES_FAR * self.widest
+        weights[too_short & (np.array(self.names) == "unit")] = 1.0
         return int(np.argmax(weights * self.best))
 
     @property
@@ -189,7 +195,8 @@ def run_pilot(
             break
         gains = [i for i in going if np.nanmax(efficiency[i]) <= STILL_GAINS * last[i]]
         going = [i for i in gains if NOT_FAR_BEHIND * last[i] >= leader]
-    return Pilot(tuple(metrics), lengths, efficiency, np.array([trial.move.step_size for trial in trials]))
+    step_sizes = np.array([trial.move.step_size for trial in trials])
+    return Pilot(tuple(metrics), lengths, efficiency, step_sizes, np.array([trial.space.widest for trial in trials]))
 
 
 class _Trial:

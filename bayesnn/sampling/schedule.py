@@ -151,19 +151,15 @@ class Schedule:
         if not metrics:
             return
         visited = np.stack(self._visited[len(self._visited) // 2 :])
-        log_density, outputs = self._log_density, self._functions
+        log_density, functions = self._log_density, self._functions
         if self._marginal is not None:
             # The output layer is drawn afresh at every step: what moves slowly is its mean.
             marginal = self._marginal
             visited = visited[..., marginal.kept]
             log_density = marginal.log_density
 
-            def outputs(weights: FloatArray, /) -> FloatArray:
+            def functions(weights: FloatArray, /) -> FloatArray:
                 return self._functions(marginal.complete(weights))
-
-        def functions(weights: FloatArray, /) -> FloatArray:
-            # What no output feels, the log density may: scalings of ReLU units.
-            return np.column_stack([outputs(weights), log_density(weights)])
 
         random = legacy_state(self._seed, "pilot" if self.pilot is None else "pilot again")
         # Of several modes what is between them is left out: no chain is to be judged by a jump it cannot make.

@@ -158,7 +158,9 @@ def test_warmup_too_short_for_a_pilot_does_without(teacher_laplace, num_warmup):
 
 
 def test_the_reason_orders_the_metrics():
-    pilot = Pilot(("a", "b"), np.array([2, 4]), np.array([[0.1, np.nan], [0.3, 0.25]]), np.array([0.5, 0.1]))
+    pilot = Pilot(
+        ("a", "b"), np.array([2, 4]), np.array([[0.1, np.nan], [0.3, 0.25]]), np.array([0.5, 0.1]), np.ones(2)
+    )
     assert (pilot.name, pilot.length) == ("b", 2)
     assert pilot.reason.index("b 0.3") < pilot.reason.index("a 0.1")
 
@@ -166,14 +168,14 @@ def test_the_reason_orders_the_metrics():
 @pytest.mark.parametrize(("other", "chosen"), [(0.14, "averaged"), (0.16, "diagonal")])
 def test_another_metric_than_the_averaged_must_be_well_ahead(other, chosen):
     names, lengths = ("averaged", "diagonal"), np.array([2, 4])
-    pilot = Pilot(names, lengths, np.array([[0.1, 0.05], [0.1, other]]), np.array([0.5, 0.1]))
+    pilot = Pilot(names, lengths, np.array([[0.1, 0.05], [0.1, other]]), np.array([0.5, 0.1]), np.ones(2))
     assert pilot.name == chosen
 
 
 def test_a_later_pilot_renews_the_length_and_keeps_the_metric():
     names, lengths = ("averaged", "diagonal"), np.array([8, 16])
-    first = Pilot(names, lengths, np.array([[0.1, 0.05], [0.1, 0.4]]), np.array([0.5, 0.1]))
-    later = first.renewed(Pilot(("diagonal",), lengths, np.array([[0.03, 0.001]]), np.array([0.2])))
+    first = Pilot(names, lengths, np.array([[0.1, 0.05], [0.1, 0.4]]), np.array([0.5, 0.1]), np.ones(2))
+    later = first.renewed(Pilot(("diagonal",), lengths, np.array([[0.03, 0.001]]), np.array([0.2]), np.ones(1)))
     assert (first.name, first.length) == ("diagonal", 16)
     assert (later.name, later.length) == ("diagonal", 8)
     assert np.array_equal(later.efficiency, [[0.1, 0.05], [0.03, 0.001]])
@@ -181,30 +183,33 @@ def test_a_later_pilot_renews_the_length_and_keeps_the_metric():
 
 
 def test_trajectories_keep_their_length_when_steps_grow():
-    pilot = Pilot(("unit",), np.array([6, 12]), np.array([[0.01, 0.04]]), np.array([0.5]))
+    pilot = Pilot(("unit",), np.array([6, 12]), np.array([[0.01, 0.04]]), np.array([0.5]), np.ones(1))
     assert pilot.length == 12
     assert [replace(pilot, kept_step_size=step).length for step in (0.25, 0.6, 100.0)] == [24, 10, 1]
 
 
 @pytest.mark.parametrize(
-    ("efficiency", "chosen"),
+    ("efficiency", "chosen", "widest"),
     [
-        ((0.02, 0.01, 0.02, 0.008), "unit"),
-        ((0.02, 0.01, 0.02, 0.006), "averaged"),
-        ((0.02, 0.029, 0.02, 0.0001), "averaged"),
-        ((0.02, 0.031, 0.02, 0.0001), "laplace"),
-        ((0.02, 0.04, 0.02, 0.01), "unit"),
+        ((0.02, 0.01, 0.02, 0.008), "unit", 2.0),
+        ((0.02, 0.01, 0.02, 0.006), "averaged", 2.0),
+        ((0.02, 0.029, 0.02, 0.0001), "averaged", 2.0),
+        ((0.02, 0.031, 0.02, 0.0001), "laplace", 2.0),
+        ((0.02, 0.04, 0.02, 0.01), "unit", 2.0),
+        # two steps of 0.5 along a direction of standard deviation 4: a quarter of it
+        ((0.02, 0.01, 0.02, 0.008), "averaged", 4.0),
+        ((0.02, 0.01, 0.02, 0.05), "unit", 4.0),
     ],
 )
-def test_a_metric_that_is_learnt_must_promise_three_times_as_much_as_none(efficiency, chosen):
+def test_a_metric_that_is_learnt_must_promise_three_times_as_much_as_none(efficiency, chosen, widest):
     names = ("averaged", "laplace", "diagonal", "unit")
-    pilot = Pilot(names, LENGTHS[:1], np.array(efficiency)[:, None], np.ones(4))
+    pilot = Pilot(names, LENGTHS[:1], np.array(efficiency)[:, None], np.full(4, 0.5), np.full(4, widest))
     assert pilot.name == chosen
     assert ("preferred" in pilot.reason) == (efficiency[names.index(chosen)] < max(efficiency))
 
 
-def test_directions_that_only_the_log_posterior_feels_are_not_left_behind():
-    # A ReLU unit may be scaled: no output feels it, and the prior does, far less than the data feel the rest.
+def test_directions_that_no_function_value_feels_are_not_left_behind():
+    # A ReLU unit may be scaled: no output feels it, and the unit metric would take two steps.
     rng = np.random.default_rng(4)
     x = rng.standard_normal((2000, 2))
     net = MLP(2, (1,), 1, activation="relu", bias=False)
