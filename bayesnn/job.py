@@ -43,7 +43,7 @@ class JobResult:
     optimum : Optimum
         The best, with the others.
     laplace : Laplace
-        The Gaussian there; where chains start in several optima, that of the highest evidence, and where they have found
+        The Gaussian there; where chains start in several optima, that of the highest evidence; where they have found
         a far better optimum and gone there, the Gaussian at that.
     tree : xarray.DataTree
         Everything else.

@@ -81,11 +81,11 @@ def _distances(along: FloatArray) -> FloatArray:
     """Return sliced W2 and largest KS distance (2,) of projections (s, directions) from a standard normal."""
     ordered = np.sort(np.ascontiguousarray(along.T), axis=-1)
     size = ordered.shape[1]
-    ends: FloatArray = np.arange(size + 1) / size
+    ends: FloatArray = np.linspace(0.0, 1.0, size + 1)
     cumulative = ndtr(ordered)
     ks = max(float((cumulative - ends[:-1]).max()), float((ends[1:] - cumulative).max()))
     # Between two ends of the distribution function the normal's quantile has mean m and mean square s.
-    edges: FloatArray = ndtri(ends)
+    edges = np.asarray(ndtri(ends), dtype=np.float64)
     density = np.exp(-0.5 * edges**2) / np.sqrt(2.0 * np.pi)
     edges[[0, -1]] = 0.0  # times a density of 0
     means = size * -np.diff(density)

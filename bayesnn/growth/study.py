@@ -1,9 +1,10 @@
 """A growth study: sizes times replicates, each cell once."""
 
 import os
+import pickle
 from collections import Counter, deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -98,6 +99,8 @@ def data_growth(
     if not callable(make_posterior):  # pyright: ignore[reportUnnecessaryComparison] -- public door
         raise ArgumentError("make_posterior", describe(make_posterior), "a callable from size and seed to a Posterior")
     make_posterior(sizes[-1], 0)  # what cannot be made is refused before hours are spent
+    if executor == "process" or isinstance(executor, ProcessPoolExecutor):
+        _check_travels(make_posterior)
     folder = None if directory is None else Path(directory)
     study = _Study(make_posterior, sizes, settings, folder)
     with (
@@ -112,6 +115,15 @@ def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     if not checked or any(later <= earlier for earlier, later in pairwise(checked)):
         raise ArgumentError("sizes", describe(sizes), "one or more increasing numbers of rows")
     return checked
+
+
+def _check_travels(make_posterior: MakePosterior) -> None:
+    """Raise ArgumentError if other processes cannot be handed the maker."""
+    try:
+        pickle.dumps(make_posterior)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        wants = "a function, or an instance of a class, that other processes can import"
+        raise ArgumentError("make_posterior", f"{describe(make_posterior)} ({error})", wants) from None
 
 
 class _Study:

@@ -37,6 +37,10 @@ class Activation:
     is_odd: bool
     is_homogeneous: bool = False
 
+    def __reduce__(self) -> tuple[Callable[[str], "Activation"], tuple[str]]:
+        # Functions without a name cannot be pickled; other processes know activations by theirs.
+        return activation_named, (self.name,)
+
 
 def _softplus(z: FloatArray) -> FloatArray:
     return np.logaddexp(0.0, z)

@@ -50,10 +50,14 @@ def test_noise_is_what_chance_adds_in_squares(of_normal_draws, name):
     assert abs(squares.mean() - promised) < 4.0 * error + 0.05 * promised
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_bands_hold_for_autocorrelated_draws(name):
+@pytest.fixture(scope="module")
+def of_autocorrelated_draws():
     layout = Layout(8, 1000)
-    found = [getattr(Distances.of(autocorrelated(5, seed), layout, seed), name) for seed in range(60)]
-    alarms = sum(d.value > d.band for d in found)
+    return [Distances.of(autocorrelated(5, seed), layout, seed) for seed in range(60)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bands_hold_for_autocorrelated_draws(of_autocorrelated_draws, name):
+    alarms = sum(getattr(d, name).value > getattr(d, name).band for d in of_autocorrelated_draws)
     # of 60 replicates with 5 % each more than 9 have a probability of 0.1 %
     assert alarms <= binom.isf(1e-3, 60, 0.05)

@@ -33,6 +33,11 @@ def test_workers_of_dask_give_the_same_records(here):
         assert small_study(executor=cluster.scheduler_address).records == here.records
 
 
+def test_makers_that_cannot_travel_are_refused():
+    with refuses("make_posterior", "lambda", "can import"):
+        data_growth(lambda n, seed: TEACHER(n, seed + 1), SIZES, executor="process", **SMALL)
+
+
 def test_a_scheduler_that_does_not_answer_is_named():
     pytest.importorskip("distributed")
     with socket.socket() as taken:
