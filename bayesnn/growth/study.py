@@ -78,7 +78,7 @@ def data_growth(
 
     Examples
     --------
-    >>> from bayesnn import MLP, Gaussian, NormalPrior, Posterior
+    >>> from bayesnn import MLP, Gaussian, NormalPrior, Posterior, Subsamples
     >>> import numpy as np
     >>> x = np.linspace(-1, 1, 80)[:, None]
     >>> post = Posterior(MLP(1, (), 1), x, 2 * x, Gaussian(0.5), NormalPrior(1.0))
