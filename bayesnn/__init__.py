@@ -1,19 +1,26 @@
 """Bayesian neural networks from the linearization up: certified optima, Laplace posteriors, preconditioned MCMC."""
 
 from bayesnn import datasets
-from bayesnn.diagnostics import (
+from bayesnn.agreement import (
     Agreement,
+    LeadingOrder,
+    LearningCoefficient,
+    Verdict,
+    compare,
+    leading_order,
+    learning_coefficient,
+)
+from bayesnn.diagnostics import (
     LeaveOneOut,
     MixturePrediction,
     ModeWeights,
     Scores,
-    Verdict,
     add_predictions,
-    compare,
     mode_weights,
     predict_over_modes,
 )
 from bayesnn.errors import ArgumentError, BayesnnError
+from bayesnn.growth import Growth, Subsamples, Teacher, Twin, data_growth
 from bayesnn.laplace import (
     Laplace,
     LaplaceMixture,
@@ -24,7 +31,7 @@ from bayesnn.laplace import (
     maximize_evidence,
     save_laplace,
 )
-from bayesnn.models import MLP, FunctionModel, Model
+from bayesnn.models import MLP, FunctionModel, Model, canonicalize
 from bayesnn.optimum import (
     Certificate,
     LinearizedPath,
@@ -64,9 +71,12 @@ __all__ = [
     "FlatPrior",
     "FunctionModel",
     "Gaussian",
+    "Growth",
     "HeteroscedasticGaussian",
     "Laplace",
     "LaplaceMixture",
+    "LeadingOrder",
+    "LearningCoefficient",
     "LeaveOneOut",
     "LinearizedPath",
     "LogDensity",
@@ -82,16 +92,23 @@ __all__ = [
     "Scores",
     "Status",
     "StudentT",
+    "Subsamples",
+    "Teacher",
     "TunedPosterior",
+    "Twin",
     "Verdict",
     "__version__",
     "add_predictions",
+    "canonicalize",
     "certify",
     "compare",
+    "data_growth",
     "datasets",
     "find_optimum",
     "fit_laplace",
     "iterate_linearized",
+    "leading_order",
+    "learning_coefficient",
     "load_laplace",
     "load_tree",
     "maximize_evidence",

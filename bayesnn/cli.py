@@ -1,8 +1,8 @@
-"""The command line: ``bayesnn demo``, ``bayesnn run``, ``bayesnn resume``, ``bayesnn report``."""
+"""The command line: ``bayesnn demo``, ``run``, ``resume``, ``report``, ``growth``, ``autopsy``."""
 
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,6 +95,27 @@ def report(
 
 
 @app.command()
+def growth(
+    config: Annotated[Path, typer.Argument(help="Run file (TOML); its table [growth] says which sizes.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for growth.html and the cells' records.")] = None,
+) -> None:
+    """Watch the posterior become Gaussian as data grow. Run again, it does only what is missing."""
+    from bayesnn.config import OutputConfig, read_config
+    from bayesnn.growth_job import run_growth
+
+    settings = read_config(config)
+    if out is not None:
+        settings = settings.model_copy(update={"output": OutputConfig(directory=str(out))})
+    with _goes_on(f"the same `bayesnn growth {config}`"):
+        found, page = run_growth(settings)
+    console = _console()
+    console.print(found.table())
+    enough = found.good_enough(settings.growth.kl)
+    console.print(f"KL {settings.growth.kl:g} nats: n = {enough.n:.0f} ({enough.reason})", highlight=False)
+    console.print(f"report:  {page}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def autopsy(
     out: Annotated[Path, typer.Option("--out", help="Folder for autopsy.html.")] = Path("runs/autopsy"),
     quick: Quick = False,
@@ -134,13 +155,17 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
+def _goes_on_with(directory: str | Path) -> AbstractContextManager[None]:
+    return _goes_on(f"`bayesnn resume {directory}`")
+
+
 @contextmanager
-def _goes_on_with(directory: str | Path) -> Generator[None]:
+def _goes_on(command: str) -> Generator[None]:
     """Say, at Ctrl-C, how the run goes on."""
     try:
         yield
     except KeyboardInterrupt:
-        _complain(f"interrupted; `bayesnn resume {directory}` goes on from here")
+        _complain(f"interrupted; {command} goes on from here")
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -70,6 +70,20 @@ class SamplingConfig(_Section):
     n_modes: Count = 1
 
 
+class GrowthConfig(_Section):
+    """``[growth]``: arguments of :func:`bayesnn.data_growth`, for ``bayesnn growth``; sizes double up to all rows.
+
+    With ``twin`` the targets are made by the network fitted to all rows: what is then left of a distance is the data's.
+    """
+
+    sizes: list[Count] = []
+    replicates: Count = 5
+    executor: str = "process"
+    learning: bool = False
+    twin: bool = False
+    kl: Annotated[float, Field(gt=0)] = 0.05
+
+
 class OutputConfig(_Section):
     """``[output]``: where results go, relative to the working folder."""
 
@@ -86,6 +100,7 @@ class RunConfig(_Section):
     optimum: OptimumConfig = OptimumConfig()
     laplace: LaplaceConfig = LaplaceConfig()
     sampling: SamplingConfig = SamplingConfig()
+    growth: GrowthConfig = GrowthConfig()
     output: OutputConfig = OutputConfig()
 
     def in_short(self) -> "RunConfig":

@@ -2,8 +2,10 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from itertools import pairwise
 from operator import getitem
@@ -20,9 +22,31 @@ def add(left: Sums, right: Sums) -> Sums:
     return tuple(a + b for a, b in zip(left, right, strict=True))
 
 
+_share: ContextVar[int | None] = ContextVar("share", default=None)
+
+
 def n_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use, or the share of them that :func:`at_most_cores` allows."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = _share.get()
+    return there if share is None else max(1, min(there, share))
+
+
+@contextmanager
+def at_most_cores(count: int) -> Generator[None]:
+    """Use at most so many cores within the block: others work beside.
+
+    Examples
+    --------
+    >>> with at_most_cores(1):
+    ...     n_cores()
+    1
+    """
+    before = _share.set(count)
+    try:
+        yield
+    finally:
+        _share.reset(before)
 
 
 @on_one_blas_thread

@@ -11,9 +11,10 @@ from pathlib import Path
 import xarray as xr
 
 from bayesnn import datasets
+from bayesnn.agreement import Agreement, compare
 from bayesnn.config import RunConfig
 from bayesnn.datasets import Dataset
-from bayesnn.diagnostics import MODE_WEIGHTINGS, Agreement, Scores, add_predictions, compare, mode_weights
+from bayesnn.diagnostics import MODE_WEIGHTINGS, Scores, add_predictions, mode_weights
 from bayesnn.errors import ArgumentError
 from bayesnn.job_folder import JobFolder
 from bayesnn.laplace import Laplace, LaplaceMixture, TunedPosterior, fit_laplace, maximize_evidence
@@ -23,7 +24,7 @@ from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.progress import progress_bar
 from bayesnn.report import write_report
 from bayesnn.sampling import sample
-from bayesnn.tree import add_settings, name_inputs, optimizer_group, save_tree, settings_of
+from bayesnn.tree import add_settings, name_inputs, optimizer_group, save_tree, settings_of, values_of
 
 # Tuning moves the posterior, and another optimum may then be the best: tune again there, at most this often.
 TUNING_PASSES = 3
@@ -42,7 +43,8 @@ class JobResult:
     optimum : Optimum
         The best, with the others.
     laplace : Laplace
-        The Gaussian there; where chains start in several optima, that of the highest evidence.
+        The Gaussian there; where chains start in several optima, that of the highest evidence; where they have found
+        a far better optimum and gone there, the Gaussian at that.
     tree : xarray.DataTree
         Everything else.
     agreement : Agreement
@@ -142,7 +144,7 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
     """Do all that is not yet done."""
     seconds: dict[str, float] = {}
     with _timed(seconds, "data"):
-        train, test = _load(config, base).split(config.data.test_fraction, config.seed)
+        train, test = load_data(config, base).split(config.data.test_fraction, config.seed)
         scaling = train.scaling()
         train, test = scaling.apply(train), scaling.apply(test)
     network = MLP(train.x.shape[1], config.model.hidden, 1, config.model.activation, config.model.bias)
@@ -151,7 +153,7 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
     with _timed(seconds, "optimum and evidence"):
         found = folder.load_search(posterior, train, test)
         if found is None:
-            found = _tuned_optimum(posterior, config, progress)
+            found = tuned_optimum(posterior, config, progress)
             folder.save_search(*found, train, test)
         posterior, optimum = found
     with _timed(seconds, "laplace"):
@@ -160,6 +162,10 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
     with _timed(seconds, "sampling"):
         arguments = config.sampling.model_dump(exclude={"n_modes"})
         tree = sample(modes, seed=config.seed, store=folder.chains, progress=progress, **arguments)
+        if "better_optimum" in tree.children:
+            # Where the chains have gone is what their draws are to be compared with.
+            better = values_of(tree, "better_optimum", "weights")
+            laplace = fit_laplace(posterior, better, curvature=config.laplace.curvature)
     with _timed(seconds, "comparison"), progress_bar("comparison", 2, progress) as tick:
         scores = add_predictions(tree, laplace, test.x, test.y, [mode_weights(tree, m) for m in _weightings(tree)])
         assert scores is not None  # targets were given
@@ -183,7 +189,8 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
     return result
 
 
-def _tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | None) -> tuple[Posterior, Optimum]:
+def tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | None) -> tuple[Posterior, Optimum]:
+    """Find the best optimum, under the noise and prior of the highest evidence where a run file wants that."""
     search = partial(
         find_optimum,
         n_starts=config.optimum.n_starts,
@@ -225,7 +232,8 @@ def _finished(optimum: Optimum) -> Optimum:
     return optimum
 
 
-def _load(config: RunConfig, base: Path) -> Dataset:
+def load_data(config: RunConfig, base: Path) -> Dataset:
+    """Read the data a run file names, paths from `base` on."""
     if config.data.name is not None:
         return datasets.load(config.data.name)
     assert config.data.path is not None  # parse_config wants one of the two

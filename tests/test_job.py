@@ -10,17 +10,21 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from bayesnn.agreement import Verdict
 from bayesnn.config import OutputConfig, parse_config, read_config
-from bayesnn.diagnostics import Verdict
 from bayesnn.files import shipped
 from bayesnn.job import run_job
+from bayesnn.laplace import fit_laplace
+from bayesnn.models import random_images
 from bayesnn.optimum.climb import Climb
 from bayesnn.report import summary_table
+from bayesnn.sampling.better_optimum import BetterOptimum
+from bayesnn.sampling.starts import start_points
 from bayesnn.tree import load_tree, settings_of
 
 GROUPS = {"posterior", "sample_stats", "log_likelihood", "observed_data", "laplace", "laplace_posterior", "agreement"}
 
-# Of eight searches on the yacht data none finds the optimum that the chains do.
+# Of a few searches on the yacht data none may find the optimum that the chains do.
 BETTER = pytest.mark.filterwarnings("ignore:chains found a better optimum:RuntimeWarning")
 
 
@@ -105,6 +109,23 @@ def test_yacht_says_plainly_that_the_chains_disagree(tmp_path):
     assert result.agreement.convergence.worst_rhat > 1.05
     assert "The chains disagree and the Gaussian cannot be trusted here" in result.agreement.sentence
     assert result.report_path.is_file()
+
+
+@BETTER
+def test_the_gaussian_is_that_of_the_optimum_at_which_the_chains_started_in_the_end(tmp_path, monkeypatch):
+    def at_an_image(target, points, start, seed):
+        mean = target.best.mean
+        weights = random_images(target.posterior.network, mean[None], np.random.RandomState(1))[0]
+        assert not np.allclose(weights, mean)
+        starts = start_points(fit_laplace(target.posterior, weights), start, len(points), seed)
+        return BetterOptimum(weights, float(target.posterior.log_density(weights)), 9.0, 9.0, starts)
+
+    monkeypatch.setattr("bayesnn.sampling.schedule.better_optimum", at_an_image)
+    result = run_job(job("concrete", tmp_path).in_short(), progress=False)
+    better = result.tree["better_optimum"]["weights"].values
+    np.testing.assert_array_equal(result.laplace.mean, better)
+    # the Gaussian around the image is where the draws are
+    assert np.abs(result.agreement.mean_shift).max() < 1.0
 
 
 @BETTER

@@ -6,8 +6,9 @@ from bayesnn.models.function import FunctionModel
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, Pullback, WeightBlock, block_slices
 from bayesnn.models.parameters import Parameters
+from bayesnn.models.scaling import balanced
 from bayesnn.models.standardised import StandardWeights
-from bayesnn.models.symmetry import log_symmetry_order, nearest_image, nearest_images, random_images
+from bayesnn.models.symmetry import canonicalize, log_symmetry_order, nearest_image, nearest_images, random_images
 
 __all__ = [
     "ACTIVATIONS",
@@ -20,7 +21,9 @@ __all__ = [
     "StandardWeights",
     "WeightBlock",
     "WithConstants",
+    "balanced",
     "block_slices",
+    "canonicalize",
     "log_symmetry_order",
     "nearest_image",
     "nearest_images",

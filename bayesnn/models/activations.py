@@ -26,6 +26,8 @@ class Activation:
         ``bend(z, h)``: second derivative.
     is_odd : bool
         Whether ``value(-z) == -value(z)``: the network is then unchanged when a hidden unit changes sign.
+    is_homogeneous : bool
+        Whether ``value(c z) == c value(z)`` for positive `c`: a unit's weights in and out may then be scaled.
     """
 
     name: str
@@ -33,6 +35,11 @@ class Activation:
     slope: Callable[[FloatArray, FloatArray], FloatArray]
     bend: Callable[[FloatArray, FloatArray], FloatArray]
     is_odd: bool
+    is_homogeneous: bool = False
+
+    def __reduce__(self) -> tuple[Callable[[str], "Activation"], tuple[str]]:
+        # Functions without a name cannot be pickled; other processes know activations by theirs.
+        return activation_named, (self.name,)
 
 
 def _softplus(z: FloatArray) -> FloatArray:
@@ -54,6 +61,7 @@ ACTIVATIONS: dict[str, Activation] = {
             lambda z, h: (z > 0).astype(np.float64),
             lambda z, h: np.zeros_like(z),
             is_odd=False,
+            is_homogeneous=True,
         ),
         Activation("softplus", _softplus, lambda z, h: expit(z), _softplus_bend, is_odd=False),
         Activation("sin", np.sin, lambda z, h: np.cos(z), lambda z, h: -h, is_odd=True),
@@ -63,6 +71,7 @@ ACTIVATIONS: dict[str, Activation] = {
             lambda z, h: np.ones_like(z),
             lambda z, h: np.zeros_like(z),
             is_odd=True,
+            is_homogeneous=True,
         ),
     )
 }

@@ -5,7 +5,9 @@ import math
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from bayesnn.arrays import BoolArray, FloatArray, IntArray
+from bayesnn.arrays import ArrayLike, BoolArray, FloatArray, IntArray
+from bayesnn.checks import describe
+from bayesnn.errors import ArgumentError
 from bayesnn.models.constants import WithConstants
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, block_slices
@@ -142,6 +144,45 @@ def nearest_images(model: Model, draws: FloatArray, reference: FloatArray) -> tu
         moved += not np.array_equal(image, flat[i])
         flat[i] = image
     return flat.reshape(draws.shape), moved / len(flat)
+
+
+def canonicalize(model: Model, weights: ArrayLike, reference: ArrayLike) -> FloatArray:
+    """Fold weight vectors to the cell of a mode: each becomes its symmetric image nearest to `reference`.
+
+    Parameters
+    ----------
+    model : Model
+        As for :func:`nearest_image`.
+    weights : array_like (..., k)
+        One or many, such as the draws of all chains.
+    reference : array_like (k,)
+        Usually the mode.
+
+    Returns
+    -------
+    ndarray (..., k)
+
+    Raises
+    ------
+    ArgumentError
+        If shapes do not fit, or a number is not finite.
+
+    Examples
+    --------
+    >>> net = MLP(1, (2,), 1, bias=False)
+    >>> canonicalize(net, [[1.0, 2.0, 3.0, 4.0], [-2.0, 1.0, -4.0, 3.0]], [-2.0, 1.0, -4.0, 3.0])
+    array([[-2.,  1., -4.,  3.],
+           [-2.,  1., -4.,  3.]])
+    """
+    k = model.n_weights
+    wants = f"finite numbers, shape (..., {k})"
+    draws = np.asarray(weights, dtype=np.float64)
+    if draws.ndim == 0 or draws.shape[-1] != k or not np.isfinite(draws).all():
+        raise ArgumentError("weights", describe(weights), wants)
+    mode = np.asarray(reference, dtype=np.float64)
+    if mode.shape != (k,) or not np.isfinite(mode).all():
+        raise ArgumentError("reference", describe(reference), f"finite numbers, shape ({k},)")
+    return nearest_images(model, draws, mode)[0]
 
 
 def _surely_nearest(model: MLP, flat: FloatArray, reference: FloatArray) -> BoolArray:

@@ -17,7 +17,8 @@ GAUSSIAN, DRAWS, QUIET = "#2f6db5", "#d9660f", "#8a8f98"
 HISTOGRAMS = 6
 
 
-def _new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many inches and its axes, row by row."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes: list[Axes] = [figure.add_subplot(rows, columns, place + 1) for place in range(rows * columns)]
     for axis in axes:
@@ -27,7 +28,7 @@ def _new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[
 
 def predictions_figure(tree: xr.DataTree) -> Figure:
     """Observed against predicted held-out targets, with the sampled 90 % interval, and how often intervals cover."""
-    figure, (scatter, coverage) = _new(10, 4.2, 1, 2)
+    figure, (scatter, coverage) = new_figure(10, 4.2, 1, 2)
     observed = values_of(tree, "predictions_constant_data", "y").ravel()
     drawn = values_of(tree, "predictions", "y")
     drawn = drawn.reshape(-1, observed.size)
@@ -57,7 +58,7 @@ def predictions_figure(tree: xr.DataTree) -> Figure:
 
 def directions_figure(tree: xr.DataTree) -> Figure:
     """Mean shift and sd ratio along every eigendirection of the Gaussian, with null bands."""
-    figure, (shift_axis, ratio_axis) = _new(10, 3.6, 1, 2)
+    figure, (shift_axis, ratio_axis) = new_figure(10, 3.6, 1, 2)
     for axis, name, center, title in (
         (shift_axis, "mean_shift", 0.0, "Mean of the draws, in Gaussian sd"),
         (ratio_axis, "sd_ratio", 1.0, "Sd of the draws over Gaussian sd"),
@@ -82,7 +83,7 @@ def marginals_figure(tree: xr.DataTree) -> Figure:
     along = values_of(tree, "agreement", "along")
     order = _by_disagreement(along)
     count = min(HISTOGRAMS, along.shape[-1])
-    figure, axes = _new(10, 2.7 * -(-count // 3), -(-count // 3), 3)
+    figure, axes = new_figure(10, 2.7 * -(-count // 3), -(-count // 3), 3)
     names = group_of(tree, "agreement")["weight"].values
     directions = values_of(tree, "agreement", "directions")
     for axis, direction in zip(axes, order[:count], strict=False):
@@ -102,7 +103,7 @@ def marginals_figure(tree: xr.DataTree) -> Figure:
 
 def chains_figure(tree: xr.DataTree) -> Figure:
     """Rank plot of the function value that converged worst, traces, and R-hat and ESS of all function values."""
-    figure, (rhat_axis, ess_axis, rank_axis, trace_axis) = _new(10, 6.4, 2, 2)
+    figure, (rhat_axis, ess_axis, rank_axis, trace_axis) = new_figure(10, 6.4, 2, 2)
     rhat, bulk = (values_of(tree, "convergence", name) for name in ("function_rhat", "function_ess_bulk"))
     convergence = group_of(tree, "convergence")
     if convergence.attrs["is_short"]:  # judged by nested R-hat, each against its own null band
@@ -135,7 +136,7 @@ def chains_figure(tree: xr.DataTree) -> Figure:
 
 def importance_figure(tree: xr.DataTree) -> Figure:
     """Log importance ratios at Gaussian draws, and at posterior draws where the two overlap."""
-    figure, (ratio_axis, distance_axis) = _new(10, 3.4, 1, 2)
+    figure, (ratio_axis, distance_axis) = new_figure(10, 3.4, 1, 2)
     ratios = (values_of(tree, "laplace_stats", "log_p") - values_of(tree, "laplace_stats", "log_q")).ravel()
     ratios = ratios[np.isfinite(ratios)]
     ratios = ratios - np.median(ratios)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import xarray as xr
 from rich.table import Table
 
-from bayesnn.diagnostics import Agreement, Scores
+from bayesnn.agreement import Agreement
+from bayesnn.diagnostics import Scores
 from bayesnn.laplace import Laplace
 from bayesnn.optimum import Optimum
 from bayesnn.posterior import Gaussian, NormalPrior

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayesnn.diagnostics import compare, converge, ess, rhat
+from bayesnn.agreement import compare
+from bayesnn.diagnostics import converge, ess, rhat
 from bayesnn.sampling import sample
 from bayesnn.sampling.moves import RandomWalk
 from tests.refusals import refuses

@@ -7,9 +7,10 @@ import pytest
 import xarray as xr
 
 from bayesnn import sample
-from bayesnn.diagnostics import compare, converge
+from bayesnn.agreement import compare
+from bayesnn.diagnostics import converge
 from bayesnn.tree import load_tree, save_tree
-from tests.diagnostics.test_agreement import with_draws
+from tests.agreement.test_compare import with_draws
 from tests.diagnostics.test_nested_rhat import tree_of
 
 MODE = np.repeat([0, 1], 4)

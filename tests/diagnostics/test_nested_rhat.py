@@ -7,9 +7,10 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from scipy.signal import lfilter
 
+from bayesnn.agreement import compare
 from bayesnn.chain_statistics import effective_draws, nested_rhat, nested_rhat_band, nested_rhat_with_band
 from bayesnn.chain_statistics.rank_normalised import halves, normal_scores
-from bayesnn.diagnostics import compare, converge, layout_of
+from bayesnn.diagnostics import converge, layout_of
 from bayesnn.sampling import sample
 from tests.refusals import refuses
 

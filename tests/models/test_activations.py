@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -65,3 +67,8 @@ def test_softplus_neither_overflows_nor_vanishes_far_out():
 def test_unknown_name_is_refused_with_the_known_ones():
     with refuses("activation", "'gelu'", "'tanh'"):
         activation_named("gelu")
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_travel_to_other_processes_by_name(name):
+    assert pickle.loads(pickle.dumps(ACTIVATIONS[name])) is ACTIVATIONS[name]  # noqa: S301 -- ours, of this line

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bayesnn import FlatPrior, FunctionModel, Gaussian, NormalPrior, Posterior
-from bayesnn.diagnostics import compare
+from bayesnn.agreement import compare
 from bayesnn.laplace import fit_laplace
 from bayesnn.models import MLP, Model
 from bayesnn.optimum import Status, find_optimum

@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from bayesnn.models import MLP, log_symmetry_order, nearest_image
+from bayesnn.models import MLP, canonicalize, log_symmetry_order, nearest_image, random_images
 from tests import oracles
+from tests.refusals import refuses
 
 
 class NotAnMLP:
@@ -99,3 +100,28 @@ def test_a_model_of_unknown_symmetry_has_order_one_and_itself_as_image():
     image = nearest_image(NotAnMLP(), weights, -weights)
     assert np.array_equal(image, weights)
     assert image is not weights
+
+
+def test_canonicalize_folds_any_number_of_weight_vectors(rng):
+    net = MLP(2, (3,), 1)
+    reference = rng.standard_normal(net.n_weights)
+    images = random_images(net, np.tile(reference, (6, 1)), np.random.RandomState(0)).reshape(2, 3, -1)
+    assert not np.allclose(images, reference)
+    np.testing.assert_array_equal(canonicalize(net, images, reference), np.broadcast_to(reference, images.shape))
+    np.testing.assert_array_equal(canonicalize(net, images[0, 0], reference), reference)
+
+
+@pytest.mark.parametrize(
+    ("argument", "weights", "reference"),
+    [
+        ("weights", np.zeros(4), np.zeros(5)),
+        ("weights", np.array([[1.0, np.nan, 0.0, 0.0, 0.0]]), np.zeros(5)),
+        ("weights", 3.0, np.zeros(5)),
+        ("reference", np.zeros(5), np.zeros((2, 5))),
+        ("reference", np.zeros(5), np.full(5, np.inf)),
+    ],
+)
+def test_canonicalize_refuses_what_is_no_weight_vector(argument, weights, reference):
+    net = MLP(2, (1,), 1)
+    with refuses(argument, "", "5"):
+        canonicalize(net, weights, reference)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bayesnn import moves, sample
-from bayesnn.diagnostics import compare
+from bayesnn.agreement import compare
 from bayesnn.sampling.ensembles import Ensembles, fewest_walkers, is_independent
 from tests.refusals import refuses
 from tests.statistical import GaussianTarget

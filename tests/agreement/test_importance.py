@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bayesnn.diagnostics import importance_evidence, independence_acceptance
+from bayesnn.agreement import importance_evidence, independence_acceptance
 
 SIZE = 20_000
 

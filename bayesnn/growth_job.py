@@ -1,0 +1,72 @@
+"""A growth study from a run file: nested subsamples of its data."""
+
+from pathlib import Path
+
+from bayesnn.config import RunConfig
+from bayesnn.growth import Growth, Subsamples, Twin, data_growth
+from bayesnn.job import load_data, tuned_optimum
+from bayesnn.models import MLP
+from bayesnn.posterior import Gaussian, NormalPrior, Posterior
+from bayesnn.report.growth import write_growth
+
+# The smallest size where none are given.
+FIRST_SIZE = 60
+
+
+def run_growth(config: RunConfig, *, progress: bool | None = None) -> tuple[Growth, Path]:
+    """Run a growth study and write ``growth.html``; records of cells lie beside it, and are not made twice.
+
+    Noise and prior are those of all rows, tuned by the evidence if the run file says so.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of which ``[growth]``, ``[data]``, ``[model]``, ``[posterior]``, ``[optimum]`` and the numbers of ``[sampling]``
+        count.
+    progress : bool, optional
+        Whether to show bars; by default where stderr is a terminal.
+
+    Returns
+    -------
+    growth : Growth
+    page : pathlib.Path
+    """
+    whole = load_data(config, Path())
+    data = whole.scaling().apply(whole)
+    network = MLP(data.x.shape[1], config.model.hidden, 1, config.model.activation, config.model.bias)
+    likelihood, prior = Gaussian(config.posterior.sigma_noise), NormalPrior(config.posterior.prior_precision)
+    posterior, optimum = tuned_optimum(Posterior(network, data.x, data.y, likelihood, prior), config, progress)
+    folder = Path(config.output.directory)
+    found = data_growth(
+        Twin(posterior, optimum.weights) if config.growth.twin else Subsamples(posterior),
+        config.growth.sizes or doubling(posterior.n_rows),
+        config.growth.replicates,
+        config.seed,
+        config.growth.executor,
+        directory=folder / "cells",
+        num_chains=config.sampling.num_chains,
+        num_warmup=config.sampling.num_warmup,
+        num_samples=config.sampling.num_samples,
+        n_starts=config.optimum.n_starts,
+        learning=config.growth.learning,
+        progress=progress,
+    )
+    page = folder / "growth.html"
+    of = f"a synthetic twin of {data.name}" if config.growth.twin else data.name
+    write_growth(found, page, config.growth.kl, f"{network!r} on {of}, as data grow")
+    return found, page
+
+
+def doubling(n_rows: int) -> list[int]:
+    """Sizes that double from 60 to all rows.
+
+    Examples
+    --------
+    >>> doubling(1000)
+    [60, 120, 240, 480, 1000]
+    """
+    sizes = [n_rows]
+    while sizes[0] // 2 >= FIRST_SIZE:
+        sizes.insert(0, sizes[0] // 2)
+    first = [FIRST_SIZE * 2**i for i in range(len(sizes) - 1)]
+    return [*first, n_rows]

@@ -1,0 +1,165 @@
+"""Growth studies: nothing twice, what fails is recorded, and rates that theory knows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from bayesnn import MLP, Gaussian, NormalPrior, Posterior
+from bayesnn.errors import BayesnnError
+from bayesnn.growth import Growth, Record, Subsamples, data_growth
+from bayesnn.growth.rates import fit_rate, medians
+from bayesnn.growth.record import OK
+from tests.growth.studies import SIZES, SMALL, TEACHER
+from tests.refusals import refuses
+
+
+def test_each_cell_has_a_record(here):
+    assert [(record.n, record.replicate) for record in here.records] == [(60, 0), (60, 1), (120, 0), (120, 1)]
+    assert {record.status for record in here.records} == {OK}
+    assert here.to_dataset()["hessian_kl"].dims == ("n", "replicate")
+    assert here.table().row_count == len(SIZES) + 2
+
+
+def test_what_is_there_is_not_done_again(here, tmp_path, monkeypatch):
+    first = data_growth(TEACHER, SIZES, directory=tmp_path, **SMALL)
+    assert first.records == here.records
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 4
+    before = [path.stat().st_mtime_ns for path in files]
+    files[-1].unlink()
+    done = []
+    import bayesnn.growth.study as study
+
+    run_cell = study.run_cell
+    monkeypatch.setattr(study, "run_cell", lambda *arguments: done.append(arguments[1].n) or run_cell(*arguments))
+    assert data_growth(TEACHER, SIZES, directory=tmp_path, **SMALL).records == here.records
+    assert len(done) == 1
+    assert [path.stat().st_mtime_ns for path in files[:-1]] == before[:-1]
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Has no posterior of one size."""
+
+    def __call__(self, n, seed):
+        posterior = TEACHER(n, seed)
+        if n == SIZES[0]:
+            return Failed(posterior.network, posterior.x, posterior.y, Gaussian(0.3), posterior.prior)
+        return posterior
+
+
+class Failed(Posterior):
+    def value_and_gradient(self, weights):
+        raise BayesnnError("no gradient today")
+
+    linearize = value_and_gradient
+
+
+def test_a_cell_that_fails_is_recorded_and_the_rest_goes_on():
+    found = data_growth(Failing(), SIZES, **SMALL)
+    assert [record.status for record in found.records] == ["failed", "failed", OK, OK]
+    assert "no gradient today" in found.records[0].message
+    assert np.isnan(found.values("hessian_kl")[0]).all()
+
+
+def synthetic(slope, n_sizes=5, replicates=4, noise=0.05):
+    """Records whose KL falls as a power of n, with noise."""
+    rng = np.random.default_rng(0)
+    sizes = 100 * 2 ** np.arange(n_sizes)
+    records = [
+        Record(
+            int(n),
+            r,
+            "key",
+            OK,
+            numbers={
+                "converged": 1.0,
+                "hessian_kl": float(60.0 * (n / 60.0) ** slope * np.exp(noise * rng.standard_normal())),
+            },
+        )
+        for n in sizes
+        for r in range(replicates)
+    ]
+    return Growth(tuple(records))
+
+
+def test_rates_are_those_of_a_power_law():
+    rate = synthetic(-1.0).rates()["hessian_kl"]
+    # sd of a slope over 5 log-spaced sizes: noise / sqrt(replicates * sum (x - mean)^2) = 0.05 / sqrt(4 * 10 * 0.48)
+    assert abs(rate.slope + 1.0) < 4.5 * 0.05 * 1.25 / np.sqrt(4 * 10 * np.log(2) ** 2)
+    assert rate.follows
+    assert rate.n_sizes == 5
+
+
+def test_the_size_from_which_a_rate_holds_is_found():
+    # flat below 400, a power law from there on
+    rng = np.random.default_rng(1)
+    sizes = 100.0 * 2 ** np.arange(7)
+    line = 60.0 / np.maximum(sizes, 400.0)
+    values = line[:, None] * np.exp(0.02 * rng.standard_normal((7, 5)))
+    rate, _ = fit_rate("hessian_kl", sizes, values, -1.0)
+    assert not rate.follows
+    assert rate.holds_from == 400.0
+    flat, _ = fit_rate("hessian_kl", sizes, np.exp(0.02 * rng.standard_normal((7, 5))), -1.0)
+    assert np.isnan(flat.holds_from)
+
+
+def test_medians_and_lines_are_those_of_numpy():
+    rng = np.random.default_rng(2)
+    sizes, values = np.array([10.0, 30.0, 100.0, 300.0]), np.exp(rng.standard_normal((4, 5)))
+    values[1, :2] = np.nan
+    np.testing.assert_allclose(medians(values), np.nanmedian(values, axis=1))
+    rate, lines = fit_rate("hessian_kl", sizes, values, -1.0)
+    slope, intercept = np.polyfit(np.log(sizes), np.log(np.nanmedian(values, axis=1)), 1)
+    assert (rate.slope, rate.intercept) == (pytest.approx(slope), pytest.approx(intercept))
+    assert rate.slope_interval == pytest.approx(tuple(np.quantile(lines[:, 1], [0.025, 0.975])))
+
+
+def test_the_size_that_is_good_enough_is_extrapolated():
+    found = synthetic(-1.0).good_enough(kl=0.05)
+    # 60 (60 / n) = 0.05 at n = 72000
+    assert found.interval[0] < 72_000 < found.interval[1]
+    assert found.n == pytest.approx(72_000, rel=0.2)
+
+
+def test_nothing_is_extrapolated_where_the_rate_does_not_hold():
+    found = synthetic(-0.3).good_enough(kl=0.05)
+    assert np.isnan(found.n)
+    assert "not as n^-1" in found.reason
+
+
+def test_subsamples_are_nested():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((50, 2)), rng.standard_normal(50)
+    make = Subsamples(Posterior(MLP(2, (), 1), x, y, Gaussian(0.5), NormalPrior(1.0)))
+    assert np.array_equal(make(10, 3).x, make(30, 3).x[:10])
+    assert not np.array_equal(make(10, 3).x, make(10, 4).x)
+    assert np.array_equal(TEACHER(10, 3).y, TEACHER(30, 3).y[:10])
+
+
+def test_bad_input(tmp_path):
+    with refuses("sizes", "[60, 60]", "increasing"):
+        data_growth(TEACHER, [60, 60])
+    with refuses("sizes", "1", "at least 2"):
+        data_growth(TEACHER, [1, 60])
+    rng = np.random.default_rng(0)
+    few = Subsamples(
+        Posterior(MLP(2, (), 1), rng.standard_normal((50, 2)), np.zeros(50), Gaussian(1.0), NormalPrior(1.0))
+    )
+    with refuses("sizes", "60", "at most the 50 rows"):
+        data_growth(few, [10, 60])
+    with refuses("executor", "'thread'", "'serial'"):
+        data_growth(TEACHER, [60], executor="thread")
+    with refuses("make_posterior", "3", "callable"):
+        data_growth(3, [60])
+    with refuses("learning", "without it", "learning=True"):
+        synthetic(-1.0).learning_coefficient()
+    data_growth(TEACHER, [60], directory=tmp_path, **(SMALL | {"replicates": 1}))
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text()[:100])
+    with refuses("directory", "no whole record", "removed"):
+        data_growth(TEACHER, [60], directory=tmp_path, **(SMALL | {"replicates": 1}))
+    file.write_text('{"format": 0}')
+    with refuses("directory", "another version", "removed"):
+        data_growth(TEACHER, [60], directory=tmp_path, **(SMALL | {"replicates": 1}))
