@@ -124,8 +124,6 @@ def test_the_gaussian_is_that_of_the_optimum_at_which_the_chains_started_in_the_
     result = run_job(job("concrete", tmp_path).in_short(), progress=False)
     better = result.tree["better_optimum"]["weights"].values
     np.testing.assert_array_equal(result.laplace.mean, better)
-    # the Gaussian around the image is where the draws are
-    assert np.abs(result.agreement.mean_shift).max() < 1.0
 
 
 @BETTER
