@@ -94,7 +94,7 @@ def raise_ended(*arguments, **options):
 
 
 MOMENTS = {
-    "data": (job_module, "_load"),
+    "data": (job_module, "load_data"),
     "search": (job_module, "find_optimum"),
     "evidence": (job_module, "maximize_evidence"),
     "optimum": (JobFolder, "save_search"),
