@@ -10,9 +10,13 @@ from rich.table import Table
 from bayesnn.agreement.learning_coefficient import SINGULAR_SHARE, STANDARD_ERRORS
 from bayesnn.arrays import FloatArray
 from bayesnn.checks import positive_number
+from bayesnn.diagnostics.convergence import RHAT_LIMIT
 from bayesnn.errors import ArgumentError
 from bayesnn.growth.rates import LEVEL, THEORY, Rate, fit_rate, medians
 from bayesnn.growth.record import OK, Record
+
+# Figures that mean something whatever the chains do.
+NEED_NO_CHAINS = ("k", "log_density", "rhat", "ess", "converged")
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,13 @@ class Growth:
         return 1 + max(record.replicate for record in self.records)
 
     def values(self, name: str) -> FloatArray:
-        """One figure (s, r) of all cells that ended well and whose chains agree; NaN elsewhere."""
+        """One figure (s, r) of all cells that ended well and whose chains agree; NaN elsewhere.
+
+        Learning coefficients have chains of their own, at another temperature.
+        """
         found = np.full((len(self.sizes), self.n_replicates), np.nan)
         for record in self.records:
-            if record.status == OK and record.numbers["converged"] and name in record.numbers:
+            if record.status == OK and name in record.numbers and _is_sampled(record, name):
                 found[int(np.searchsorted(self.sizes, record.n)), record.replicate] = record.numbers[name]
         return found
 
@@ -165,3 +172,10 @@ class Growth:
         table.add_row("slope", *(f"{rates[name].slope:.2f}" for name in columns), "", "")
         table.add_row("theory", *(f"{rates[name].theory:g}" for name in columns), "", "")
         return table
+
+
+def _is_sampled(record: Record, name: str) -> bool:
+    """Whether the chains that a figure rests on agree."""
+    if name.startswith(("learning_coefficient", "wbic")):
+        return record.numbers.get("learning_coefficient_rhat", np.inf) <= RHAT_LIMIT
+    return name in NEED_NO_CHAINS or bool(record.numbers["converged"])

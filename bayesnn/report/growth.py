@@ -117,7 +117,7 @@ def growth_figure(growth: Growth) -> Figure:
     khat.set(title="k-hat of importance weights")
     ratio.plot(sizes, growth.values("hessian_worst_sd_ratio"), ".", color=DRAWS, ms=5)
     ratio.axhline(1.0, color=QUIET, lw=1)
-    ratio.set(title="sd of draws over Gaussian's, worst direction")
+    ratio.set(title="sd ratio, worst direction")
     for axis in (khat, ratio):
         _rows(axis, sizes)
     return figure

@@ -15,7 +15,11 @@ def records(slope=-1.0, learning=None, n_sizes=5, replicates=3):
             kl = 30.0 * (n / 30.0) ** slope * np.exp(0.02 * rng.standard_normal())
             numbers = {"converged": 1.0, "hessian_kl": float(kl), "k": 4.0, "hessian_pareto_k": 0.3, "rhat": 1.001}
             if learning is not None:
-                numbers |= {"learning_coefficient": learning, "learning_coefficient_error": 0.02}
+                numbers |= {
+                    "learning_coefficient": learning,
+                    "learning_coefficient_error": 0.02,
+                    "learning_coefficient_rhat": 1.002,
+                }
             weights, sds = (0.5, -1.0, 2.0, 0.0), (0.1, 0.2, 0.1, 0.3)
             levels = tuple(tuple(w + s * z for z in (-2, -1, 0, 1, 2)) for w, s in zip(weights, sds, strict=True))
             found.append(Record(int(n), replicate, "key", OK, "", "gaussian", weights, numbers, levels, sds))
@@ -65,3 +69,13 @@ def test_figures_have_what_they_are_of():
     assert len([axis for axis in narrowing_figure(growth).axes if axis.get_visible()]) == 4
     (axis,) = learning_figure(growth).axes
     assert axis.get_ylim()[0] == 0.0
+
+
+def test_a_learning_coefficient_counts_by_chains_of_its_own():
+    growth = records(learning=1.25)
+    for record, rhat in zip(growth.records, (1.0, 1.2) * 8, strict=False):
+        record.numbers["converged"], record.numbers["learning_coefficient_rhat"] = 0.0, rhat
+    values = growth.values("learning_coefficient").ravel()
+    assert np.isfinite(values[::2]).all()
+    assert np.isnan(values[1::2]).all()
+    assert np.isnan(growth.values("hessian_kl")).all()
