@@ -111,7 +111,7 @@ def growth(
     console = _console()
     console.print(found.table())
     enough = found.good_enough(settings.growth.kl)
-    console.print(f"KL {settings.growth.kl:g} nats: n = {enough.n:.0f} ({enough.reason})", highlight=False)
+    console.print(f"KL {settings.growth.kl:g} nats: {enough.sentence}", highlight=False)
     console.print(f"report:  {page}", highlight=False, soft_wrap=True)
 
 

@@ -4,9 +4,7 @@ from pathlib import Path
 
 from bayesnn.config import RunConfig
 from bayesnn.growth import Growth, Subsamples, Twin, data_growth
-from bayesnn.job import load_data, tuned_optimum
-from bayesnn.models import MLP
-from bayesnn.posterior import Gaussian, NormalPrior, Posterior
+from bayesnn.job import load_data, tuned_optimum, untuned_posterior
 from bayesnn.report.growth import write_growth
 
 # The smallest size where none are given.
@@ -33,9 +31,7 @@ def run_growth(config: RunConfig, *, progress: bool | None = None) -> tuple[Grow
     """
     whole = load_data(config, Path())
     data = whole.scaling().apply(whole)
-    network = MLP(data.x.shape[1], config.model.hidden, 1, config.model.activation, config.model.bias)
-    likelihood, prior = Gaussian(config.posterior.sigma_noise), NormalPrior(config.posterior.prior_precision)
-    posterior, optimum = tuned_optimum(Posterior(network, data.x, data.y, likelihood, prior), config, progress)
+    posterior, optimum = tuned_optimum(untuned_posterior(config, data), config, progress)
     folder = Path(config.output.directory)
     found = data_growth(
         Twin(posterior, optimum.weights) if config.growth.twin else Subsamples(posterior),
@@ -53,7 +49,7 @@ def run_growth(config: RunConfig, *, progress: bool | None = None) -> tuple[Grow
     )
     page = folder / "growth.html"
     of = f"a synthetic twin of {data.name}" if config.growth.twin else data.name
-    write_growth(found, page, config.growth.kl, f"{network!r} on {of}, as data grow")
+    write_growth(found, page, config.growth.kl, f"{posterior.network!r} on {of}, as data grow")
     return found, page
 
 

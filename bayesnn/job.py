@@ -147,9 +147,7 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
         train, test = load_data(config, base).split(config.data.test_fraction, config.seed)
         scaling = train.scaling()
         train, test = scaling.apply(train), scaling.apply(test)
-    network = MLP(train.x.shape[1], config.model.hidden, 1, config.model.activation, config.model.bias)
-    likelihood, prior = Gaussian(config.posterior.sigma_noise), NormalPrior(config.posterior.prior_precision)
-    posterior = Posterior(network, train.x, train.y, likelihood, prior)
+    posterior = untuned_posterior(config, train)
     with _timed(seconds, "optimum and evidence"):
         found = folder.load_search(posterior, train, test)
         if found is None:
@@ -187,6 +185,13 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
     if not result.interrupted:
         folder.end()
     return result
+
+
+def untuned_posterior(config: RunConfig, data: Dataset) -> Posterior:
+    """Return the posterior that a run file describes, of standardised rows, with the noise and prior it begins with."""
+    network = MLP(data.x.shape[1], config.model.hidden, 1, config.model.activation, config.model.bias)
+    likelihood, prior = Gaussian(config.posterior.sigma_noise), NormalPrior(config.posterior.prior_precision)
+    return Posterior(network, data.x, data.y, likelihood, prior)
 
 
 def tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | None) -> tuple[Posterior, Optimum]:

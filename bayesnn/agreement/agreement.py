@@ -64,7 +64,8 @@ class Agreement:
         Lengths of mean and covariance error from weights at pairs of opposite Gaussian draws, for distances too small
         to be seen in chains; as good as the weights are (`pareto_k`).
     leading_order : LeadingOrder or None
-        What the third derivatives at the mode predict; needs no draws. None where there are too many weights.
+        What the third derivatives at the mode predict; needs no draws. None where there are too many weights, or
+        the density is one without a gradient.
     laplace_log_evidence : float
         Laplace's log evidence of this mode, nats.
     log_symmetry_order : float

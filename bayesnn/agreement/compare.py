@@ -7,7 +7,7 @@ from bayesnn.agreement.agreement import Agreement, Informed
 from bayesnn.agreement.coordinates import Coordinates
 from bayesnn.agreement.distances import Distances
 from bayesnn.agreement.importance import importance_evidence, independence_acceptance
-from bayesnn.agreement.leading_order import leading_order
+from bayesnn.agreement.leading_order import has_third_derivatives, leading_order
 from bayesnn.agreement.mirrored import MirroredMoments
 from bayesnn.agreement.null import bonferroni
 from bayesnn.arrays import FloatArray
@@ -87,7 +87,7 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
     agreement = Agreement(
         importance=importance_evidence(log_p, log_q),
         mirrored=_mirrored(laplace, gaussian, log_p - log_q),
-        leading_order=leading_order(laplace, seed) if k <= MOST_WEIGHTS else None,
+        leading_order=leading_order(laplace, seed) if k <= MOST_WEIGHTS and has_third_derivatives(laplace) else None,
         laplace_log_evidence=laplace.log_marginal_likelihood,
         log_symmetry_order=log_symmetry_order(posterior.model),
         acceptance_of_independence=independence_acceptance(ratios, log_p - log_q, generator(seed, "agreement pairs")),

@@ -100,6 +100,11 @@ class LeadingOrder:
         return ratios
 
 
+def has_third_derivatives(laplace: Laplace) -> bool:
+    """Whether there are any: of a density without a gradient the Hessian is differences already."""
+    return not (isinstance(laplace.posterior, LogDensity) and laplace.posterior.gradient is None)
+
+
 @on_one_blas_thread
 def leading_order(laplace: Laplace, seed: int = 0) -> LeadingOrder:
     """Predict the distance between Gaussian and posterior from third derivatives at the optimum.
@@ -133,7 +138,7 @@ def leading_order(laplace: Laplace, seed: int = 0) -> LeadingOrder:
     True
     """
     posterior, scale = laplace.posterior, laplace.posterior_scale
-    if isinstance(posterior, LogDensity) and posterior.gradient is None:
+    if not has_third_derivatives(laplace):
         raise ArgumentError("laplace", "of a density without a gradient", "of one whose Hessian is known")
     k = laplace.n_weights
     third = np.empty((k, k, k))

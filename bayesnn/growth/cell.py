@@ -1,7 +1,8 @@
 """One cell of a growth study: optimum, certificate, Gaussians, draws, agreement."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -127,9 +128,7 @@ def _computed(make_posterior: MakePosterior, cell: Cell, settings: CellSettings,
     if not optimum.certificate.is_optimum:
         return Record(cell.n, cell.replicate, key, NO_OPTIMUM, optimum.status.value, weights=weights)
     laplaces = {curvature: fit_laplace(posterior, optimum, curvature=curvature) for curvature in CURVATURES}
-    with warnings.catch_warnings():
-        # What it says is done: chains that started anew at a better optimum are compared with the Gaussian there.
-        warnings.filterwarnings("ignore", message=".*better optimum", category=RuntimeWarning)
+    with _quiet_about_better_optima():
         tree = sample(
             laplaces["ggn"],
             num_chains=settings.num_chains,
@@ -150,7 +149,8 @@ def _computed(make_posterior: MakePosterior, cell: Cell, settings: CellSettings,
     numbers |= {"rhat": convergence.worst_rhat, "ess": convergence.least_ess}
     numbers["converged"] = float(convergence.has_converged)
     if settings.learning:
-        learnt = learning_coefficient(laplaces["ggn"], seed=seed)
+        with _quiet_about_better_optima():
+            learnt = learning_coefficient(laplaces["ggn"], seed=seed)
         numbers |= {
             "learning_coefficient": learnt.value,
             "learning_coefficient_error": learnt.error,
@@ -171,6 +171,14 @@ def _computed(make_posterior: MakePosterior, cell: Cell, settings: CellSettings,
         quantiles=tuple(tuple(map(float, each)) for each in quantiles),
         sds=tuple(map(float, np.sqrt(laplaces["hessian"].posterior_variance))),
     )
+
+
+@contextmanager
+def _quiet_about_better_optima() -> Generator[None]:
+    """Leave out a warning that is acted upon: chains that started anew are compared with the Gaussian there."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*better optimum", category=RuntimeWarning)
+        yield
 
 
 def _deviations(agreement: Agreement, laplace: Laplace) -> FloatArray:

@@ -37,6 +37,13 @@ class GoodEnough:
     interval: tuple[float, float]
     reason: str
 
+    @property
+    def sentence(self) -> str:
+        """The size and what it rests on, or why none is named."""
+        if np.isnan(self.n):
+            return f"no size can be named: {self.reason}"
+        return f"from n = {self.n:.0f} on ({self.interval[0]:.0f} to {self.interval[1]:.0f}): {self.reason}"
+
 
 @dataclass(frozen=True, eq=False)
 class Growth:

@@ -42,12 +42,10 @@ def write_growth(growth: Growth, path: str | os.PathLike[str], kl: float = 0.05,
         Heading.
     """
     rates, enough = growth.rates(), growth.good_enough(kl)
-    sentence = f"KL {kl:g} nats from n = {enough.n:.0f} on ({enough.interval[0]:.0f} to {enough.interval[1]:.0f})"
-    holds = bool(np.isfinite(enough.n))
     has_learning = any("learning_coefficient" in record.numbers for record in growth.records)
     verdict = {
-        "kind": "good" if holds else "open",
-        "sentence": f"{sentence}: {enough.reason}." if holds else f"No size can be named: {enough.reason}.",
+        "kind": "good" if np.isfinite(enough.n) else "open",
+        "sentence": f"KL {kl:g} nats: {enough.sentence}.",
     }
     if has_learning and growth.is_singular:
         verdict = {

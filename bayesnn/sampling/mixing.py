@@ -88,10 +88,10 @@ class MixingSpace:
         deviations = _within_chains(metric.whiten(weights.reshape(steps * chains, -1)).reshape(steps, chains, -1))
         regression = np.linalg.lstsq(scores, deviations, rcond=None)[0]
         _, spreads, axes = np.linalg.svd((deviations - scores @ regression) / np.sqrt(len(flat)), full_matrices=False)
-        widest = spreads > LEAST_SPREAD * np.sqrt(np.mean(deviations**2, axis=0).max())
-        widest[MOST_DIRECTIONS:] = False
-        farthest = float(np.sqrt(np.linalg.eigvalsh(deviations.T @ deviations / len(flat))[-1].clip(0.0)))
-        return MixingSpace(basis, loadings, metric, regression, axes[widest].T / spreads[widest], farthest)
+        wide = spreads > LEAST_SPREAD * np.sqrt(np.mean(deviations**2, axis=0).max())
+        wide[MOST_DIRECTIONS:] = False
+        widest = float(np.sqrt(np.linalg.eigvalsh(deviations.T @ deviations / len(flat))[-1].clip(0.0)))
+        return MixingSpace(basis, loadings, metric, regression, axes[wide].T / spreads[wide], widest)
 
     def jumps(self, values: FloatArray, weights: FloatArray) -> FloatArray:
         """Return jumps (n, r + d) in this space for jumps of function values (n, m) and weights (n, k)."""

@@ -117,9 +117,10 @@ class Pilot:
 
     def renewed(self, later: "Pilot") -> "Pilot":
         """Return the same choice of metric with what a later pilot of this metric alone says of lengths."""
-        efficiency, step_size = self.efficiency.copy(), self.step_size.copy()
+        efficiency, step_size, widest = self.efficiency.copy(), self.step_size.copy(), self.widest.copy()
         efficiency[self.chosen], step_size[self.chosen] = later.efficiency[0], later.step_size[0]
-        return replace(self, efficiency=efficiency, step_size=step_size, settled=self.chosen)
+        widest[self.chosen] = later.widest[0]
+        return replace(self, efficiency=efficiency, step_size=step_size, widest=widest, settled=self.chosen)
 
     def to_dataset(self) -> xr.Dataset:
         """Group ``pilot`` of the tree."""
@@ -127,6 +128,7 @@ class Pilot:
             {
                 "efficiency": (("metric", "length"), self.efficiency),
                 "step_size": (("metric",), self.step_size),
+                "widest": (("metric",), self.widest),
             },
             coords={"metric": list(self.names), "length": self.lengths},
             attrs={"metric": self.name, "length": self.length, "reason": self.reason},

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from scipy.stats import kstest
 
-from bayesnn import MLP, Gaussian, NormalPrior, Posterior, find_optimum, sample
+from bayesnn import MLP, Gaussian, LogDensity, NormalPrior, Posterior, find_optimum, sample
 from bayesnn.agreement import Finding, Verdict, compare, judge
 from bayesnn.diagnostics import add_predictions, ess
 from bayesnn.laplace import fit_laplace
@@ -150,6 +150,16 @@ def compare_unbalanced(laplace, tree):
         module = sys.modules["bayesnn.agreement.compare"]  # the package hands on the function under this name
         patch.setattr(module, "balanced", lambda model, draws, reference: draws)
         return compare(laplace, tree, extend_tree=False)
+
+
+def test_a_density_without_a_gradient_is_compared_by_all_but_its_third_derivatives():
+    target = LogDensity(lambda w: -0.5 * (w**2).sum(axis=-1), ["a", "b"], vectorized=True)
+    laplace = fit_laplace(target, np.zeros(2))
+    tree = sample(laplace, num_chains=8, num_warmup=200, num_samples=5000, seed=0)
+    found = compare(laplace, tree)
+    assert found.leading_order is None
+    assert found.verdict is Verdict.gaussian
+    assert "kl_leading_order" not in tree["agreement"]
 
 
 def test_of_several_modes_each_is_compared_with_its_own_chains():

@@ -43,7 +43,7 @@ def test_the_page_names_the_size_that_is_good_enough(tmp_path):
 
 def test_the_page_refuses_where_the_rate_does_not_hold(tmp_path):
     page = page_of(records(slope=-0.3), tmp_path)
-    assert "No size can be named" in page
+    assert "no size can be named" in page
     assert "no size" in page
 
 
