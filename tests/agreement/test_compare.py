@@ -14,6 +14,7 @@ from bayesnn.diagnostics import add_predictions, ess
 from bayesnn.laplace import fit_laplace
 from bayesnn.tree import weight_matrix, weight_variables
 from tests.refusals import refuses
+from tests.relu_unit import relu_unit
 from tests.two_modes import MEANS, two_modes
 
 
@@ -130,12 +131,7 @@ def test_where_the_prior_alone_speaks_the_rest_may_be_gaussian():
 
 def test_scalings_of_relu_units_are_not_held_against_the_gaussian():
     # The data say much about the function and nothing about the scaling: along it the posterior is bent as a hyperbola.
-    rng = np.random.default_rng(4)
-    x = rng.standard_normal((2000, 2))
-    net = MLP(2, (1,), 1, activation="relu", bias=False)
-    y = net.predict(np.array([1.0, -0.8, 1.5]), x) + 0.2 * rng.standard_normal((2000, 1))
-    posterior = Posterior(net, x, y, Gaussian(0.2), NormalPrior(1.0))
-    laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=8, progress=False))
+    laplace = relu_unit()
     tree = sample(laplace, num_chains=8, num_warmup=200, num_samples=1000, seed=1)
     found = compare(laplace, tree, extend_tree=False)
     assert found.n_informed == 2

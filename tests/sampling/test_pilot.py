@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bayesnn import MLP, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace
 from bayesnn.diagnostics import rhat
 from bayesnn.sampling import sample
 from bayesnn.sampling.metric import Metric, metric_from_inverse_mass_matrix
@@ -14,6 +13,7 @@ from bayesnn.sampling.moves import HMC
 from bayesnn.sampling.moves.hmc import trajectory_steps
 from bayesnn.sampling.pilot import LENGTHS, N_TRAJECTORIES, REACHES, Pilot, _Trial, run_pilot
 from bayesnn.tree import settings_of
+from tests.relu_unit import relu_unit
 
 K, CHAINS, STEPS = 6, 50, 20
 
@@ -210,12 +210,7 @@ def test_a_metric_that_is_learnt_must_promise_three_times_as_much_as_none(effici
 
 def test_directions_that_no_function_value_feels_are_not_left_behind():
     # A ReLU unit may be scaled: no output feels it, and the unit metric would take two steps.
-    rng = np.random.default_rng(4)
-    x = rng.standard_normal((2000, 2))
-    net = MLP(2, (1,), 1, activation="relu", bias=False)
-    y = net.predict(np.array([1.0, -0.8, 1.5]), x) + 0.2 * rng.standard_normal((2000, 1))
-    posterior = Posterior(net, x, y, Gaussian(0.2), NormalPrior(1.0))
-    laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=8, progress=False))
+    laplace = relu_unit()
     tree = sample(laplace, num_chains=8, num_warmup=400, num_samples=1000, seed=1, progress=False)
     assert tree["pilot"].attrs["metric"] == "averaged"
     assert rhat(tree["sample_stats"]["lp"].values).max() < 1.02
