@@ -3,7 +3,7 @@
 from bayesnn.landscape.along_path import AlongPath, along_path
 from bayesnn.landscape.bayes import LinearNetworkBayes, bayes_of_linear_network, n_free_directions
 from bayesnn.landscape.conditions import Optimality, Point, optimality, polyak_of_jacobian
-from bayesnn.landscape.critical_points import CriticalPoint, CriticalPoints, Escape, critical_points, escape
+from bayesnn.landscape.critical_points import CriticalPoint, CriticalPoints, Escape, Way, critical_points, escape
 from bayesnn.landscape.descent_path import DescentPath, Ending, descend
 from bayesnn.landscape.learning_coefficients import ExactLearningCoefficient, learning_coefficient_exact
 from bayesnn.landscape.loss import LeastSquares, Loss, NegativeLogDensity, loss_of
@@ -12,13 +12,12 @@ from bayesnn.landscape.population import PopulationRisk
 from bayesnn.landscape.regions import Ball, Box, Region, SpectralBall
 from bayesnn.landscape.residual import (
     ResidualDescent,
-    SmallOptimum,
     descend_residual,
     guaranteed_polyak,
     largest_norm,
     printed_polyak,
-    small_optimum,
 )
+from bayesnn.landscape.small_optimum import SmallOptimum, small_optimum
 
 __all__ = [
     "AlongPath",
@@ -41,6 +40,7 @@ __all__ = [
     "ResidualDescent",
     "SmallOptimum",
     "SpectralBall",
+    "Way",
     "WorstFound",
     "along_path",
     "bayes_of_linear_network",

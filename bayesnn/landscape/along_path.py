@@ -61,13 +61,15 @@ class AlongPath:
 
     @property
     def safe_rate(self) -> FloatArray:
-        r""":math:`1 - \eta \alpha_t / 2` (t,): what a step leaves at most if :math:`\eta` is at most 1 over the smoothness."""
+        r""":math:`1 - \eta \alpha_t / 2` (t,): what a step leaves at most, for steps up to 1 over the smoothness."""
         return 1.0 - 0.5 * self.step * self.polyak
 
     @property
     def observed_rate(self) -> FloatArray:
         """Gap after a step over the gap before it (t - 1,)."""
-        return np.where(np.isfinite(self.polyak[:-1]), self.gap[1:] / np.where(self.gap > 0, self.gap, 1.0)[:-1], np.nan)
+        return np.where(
+            np.isfinite(self.polyak[:-1]), self.gap[1:] / np.where(self.gap > 0, self.gap, 1.0)[:-1], np.nan
+        )
 
 
 def along_path(path: DescentPath, least: float, minimizer: ArrayLike | None = None) -> AlongPath:

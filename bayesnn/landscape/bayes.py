@@ -77,9 +77,7 @@ class LinearNetworkBayes:
         return float(np.abs(np.log(self.agreement.predictive_sd_ratio)).max())
 
 
-def data_of(
-    target: ArrayLike, n_rows: int, sigma_noise: float, seed: int = 0
-) -> tuple[FloatArray, FloatArray]:
+def data_of(target: ArrayLike, n_rows: int, sigma_noise: float, seed: int = 0) -> tuple[FloatArray, FloatArray]:
     """Draw inputs (n, in), standard normal, and targets (n, out) of a linear map, with noise.
 
     Parameters

@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import positive_number
+from bayesnn.checks import describe, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.landscape.loss import LeastSquares, Loss, loss_of, point_of
 from bayesnn.posterior import Posterior
@@ -14,6 +14,7 @@ from bayesnn.posterior import Posterior
 # A step of this size, relative to the weights, is none: gradients that ask for no more count as zero, and so do
 # eigenvalues that are this small beside the largest.
 TOLERANCE = 1e-7
+WANTS_SQUARES = "a LeastSquares, or a Posterior with Gaussian noise of a given size"
 
 
 class Point(StrEnum):
@@ -132,15 +133,15 @@ def polyak_of_jacobian(loss: LeastSquares | Posterior, weights: ArrayLike) -> fl
     10.0
     """
     if isinstance(loss, Posterior):
-        if not loss.likelihood.is_least_squares:
-            raise ArgumentError("loss", f"a likelihood {loss.likelihood!r}", "one with Gaussian noise")
+        if loss.n_rows == 0 or not loss.likelihood.is_least_squares:
+            raise ArgumentError("loss", describe(loss), WANTS_SQUARES)
         rows = np.concatenate(list(loss.likelihood_rows(point_of(loss_of(loss), weights))))
         factor = 0.5
     elif isinstance(loss, LeastSquares):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
         w = point_of(loss, weights)
         rows, factor = loss.model.jacobian(w, loss.x).reshape(-1, loss.n_weights), loss.factor
     else:
-        raise ArgumentError("loss", repr(loss), "a LeastSquares, or a Posterior with Gaussian noise")
+        raise ArgumentError("loss", describe(loss), WANTS_SQUARES)
     if rows.shape[0] > rows.shape[1]:
         return 0.0
     singular = np.linalg.svd(rows, compute_uv=False)

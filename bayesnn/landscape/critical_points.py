@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from scipy.optimize import minimize
@@ -10,7 +11,7 @@ from scipy.optimize import minimize
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import integer_at_least
 from bayesnn.errors import ArgumentError
-from bayesnn.landscape.conditions import Optimality, Point, optimality
+from bayesnn.landscape.conditions import TOLERANCE, Optimality, Point, optimality
 from bayesnn.landscape.loss import LeastSquares, Loss, loss_of, point_of
 from bayesnn.landscape.population import refuse_singular
 from bayesnn.models import DeepLinear
@@ -22,6 +23,8 @@ MOST_POINTS = 4096
 # Distances from a saddle at which a lower loss is looked for, relative to the weights or 1, the smallest first: the
 # further out, the more the order of the saddle is hidden by what lies beyond it.
 RADII = np.geomspace(1e-4, 1.0, 17)
+# A descent begins so far beside one, and after it was left one of so many evaluations goes on.
+BESIDE, DESCENT_EVALUATIONS = 0.1, 10_000
 # A loss counts as lower if it is so by more than this, relative to the loss: a hundred times rounding.
 LOWER = 100.0 * float(np.finfo(float).eps)
 
@@ -118,7 +121,7 @@ def critical_points(loss: LeastSquares) -> CriticalPoints:
     lower = np.linalg.cholesky(gram)
     whitened = np.linalg.solve(lower, loss.x.T @ loss.y)
     left, singular, right = np.linalg.svd(whitened, full_matrices=False)
-    most = min(min(model.widths), len(singular))
+    most = min(*model.widths, len(singular))
     n_kinds = sum(math.comb(len(singular), size) for size in range(most + 1))
     if n_kinds > MOST_POINTS:
         raise ArgumentError("loss", f"{n_kinds} kinds of critical points", f"a network with at most {MOST_POINTS}")
@@ -149,6 +152,14 @@ def _factored(model: DeepLinear, left: FloatArray, singular: FloatArray, right: 
     return model.flat(layers)
 
 
+class Way(StrEnum):
+    """What showed the way down from a critical point."""
+
+    curvature = "negative curvature"
+    straight = "a straight line, by a higher order"
+    descent = "a descent from beside it"
+
+
 @dataclass(frozen=True, eq=False)
 class Escape:
     """A way down from a critical point.
@@ -156,22 +167,22 @@ class Escape:
     Parameters
     ----------
     direction : ndarray (k,)
-        Unit vector along which the loss is lower.
+        Unit vector from the critical point towards the first lower point.
     radius : float
         At this distance.
-    by_curvature : bool
-        Whether the Hessian showed the way; else it was a random direction, and the loss falls by a higher order.
+    way : Way
+        How it was found.
     start_value, value : float
-        Loss at the critical point, and where a descent from beside it ended.
+        Loss at the critical point, and where a descent from the lower point ended.
     weights : ndarray (k,)
         There.
     n_evaluations : int
-        Losses looked at before the way down was found.
+        Losses looked at before the lower point was found.
     """
 
     direction: FloatArray
     radius: float
-    by_curvature: bool
+    way: Way
     start_value: float
     value: float
     weights: FloatArray
@@ -179,11 +190,11 @@ class Escape:
 
 
 def escape(loss: Loss | Posterior, weights: ArrayLike, budget: int = 2000, seed: int = 0) -> Escape | None:
-    """Leave a critical point for a lower loss, by negative curvature or, where there is none, by random directions.
+    """Leave a critical point for a lower loss, by negative curvature or, where there is none, by a higher order.
 
     Of a saddle without negative curvature, such as the origin of a linear network of three layers or more, the loss
-    falls by the third order or a higher one along a share of all directions that does not vanish: some are tried, each
-    at growing distances, and a quasi-Newton descent goes on from the first that is lower.
+    can only fall along directions of no curvature at all: random ones of these are followed on a straight line, and if
+    that rises, for a valley may bend, by a quasi-Newton descent from a point beside.
 
     Parameters
     ----------
@@ -210,36 +221,73 @@ def escape(loss: Loss | Posterior, weights: ArrayLike, budget: int = 2000, seed:
     --------
     >>> deep = LeastSquares(DeepLinear((1, 1, 1, 1)), [[1.0]], [1.0])
     >>> found = escape(deep, np.zeros(3))
-    >>> found.by_curvature, found.start_value, found.value < 1e-8
-    (False, 0.5, True)
+    >>> found.way.value, found.start_value, found.value < 1e-8
+    ('a straight line, by a higher order', 0.5, True)
     """
-    loss = loss_of(loss)
-    here, left = point_of(loss, weights), integer_at_least("budget", budget, 1)
+    loss, most = loss_of(loss), integer_at_least("budget", budget, 1)
+    here = point_of(loss, weights)
     found = optimality(loss, here)
     if found.verdict == Point.not_critical:
         wants = "a critical point: descend from here instead"
         raise ArgumentError("weights", f"a point with a gradient of {found.gradient_norm:.3g}", wants)
-    scale = max(1.0, float(np.linalg.norm(here)))
-    by_curvature = found.verdict == Point.strict_saddle
-    random, n_evaluations = generator(seed, "escape"), 0
-    first = [found.direction, -found.direction] if by_curvature else []
-    while n_evaluations < left:
-        if first:
-            direction = first.pop()
-        else:
-            by_curvature = False
-            direction = random.standard_normal(len(here))
-            direction /= np.linalg.norm(direction)
-        for radius in RADII * scale:
-            value, _ = loss.value_and_gradient(here + radius * direction)
-            n_evaluations += 1
-            if value < found.value - LOWER * abs(found.value):
-                end, last = _downhill(loss, here + radius * direction)
-                return Escape(direction, float(radius), by_curvature, found.value, last, end, n_evaluations)
+    walk = _Walk(loss, here, found.value, most)
+    if found.verdict == Point.strict_saddle:
+        for direction in (found.direction, -found.direction):
+            if walk.straight(direction):
+                return walk.escape(Way.curvature)
+    eigenvalues, directions = np.linalg.eigh(loss.hessian(here))
+    flat = directions[:, np.abs(eigenvalues) <= TOLERANCE * np.abs(eigenvalues).max()]
+    random = generator(seed, "escape")
+    while flat.shape[1] and walk.left > 0:
+        direction = flat @ random.standard_normal(flat.shape[1])
+        direction /= np.linalg.norm(direction)
+        if walk.straight(direction) or walk.straight(-direction):
+            return walk.escape(Way.straight)
+        if walk.left > 0 and walk.descent(direction):
+            return walk.escape(Way.descent)
     return None
 
 
-def _downhill(loss: Loss, start: FloatArray) -> tuple[FloatArray, float]:
-    result = minimize(loss.value_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 0.0, "gtol": 1e-10})
-    end = np.asarray(result.x, dtype=np.float64)
-    return end, float(loss.value_and_gradient(end)[0])
+class _Walk:
+    """Looks for a lower loss around a critical point, and counts the looks."""
+
+    def __init__(self, loss: Loss, here: FloatArray, value: float, budget: int) -> None:
+        self.loss, self.here, self.value, self.budget, self.left = loss, here, value, budget, budget
+        self.scale = max(1.0, float(np.linalg.norm(here)))
+        self.lower = here
+
+    def straight(self, direction: FloatArray) -> bool:
+        """Whether some distance along `direction` (k,) is lower: :attr:`lower` then is that point."""
+        for radius in RADII * self.scale:
+            self.left -= 1
+            if self._is_lower(self.here + radius * direction):
+                return True
+        return False
+
+    def descent(self, direction: FloatArray) -> bool:
+        """Whether a descent from beside the point ends lower."""
+        end, n_evaluations = _downhill(self.loss, self.here + BESIDE * self.scale * direction, self.left)
+        self.left -= n_evaluations
+        return self._is_lower(end)
+
+    def _is_lower(self, point: FloatArray) -> bool:
+        if not self.loss.value_and_gradient(point)[0] < self.value - LOWER * abs(self.value):
+            return False
+        self.lower = point
+        return True
+
+    def escape(self, way: Way) -> Escape:
+        """Go on from the lower point, as far down as a descent takes."""
+        spent = self.budget - self.left
+        end, _ = _downhill(self.loss, self.lower, DESCENT_EVALUATIONS)
+        away = self.lower - self.here
+        radius = float(np.linalg.norm(away))
+        last = float(self.loss.value_and_gradient(end)[0])
+        return Escape(away / radius, radius, way, self.value, last, end, spent)
+
+
+def _downhill(loss: Loss, start: FloatArray, most: int) -> tuple[FloatArray, int]:
+    """Where L-BFGS ends (k,), and the evaluations it took."""
+    options = {"maxfun": most, "maxiter": most, "ftol": 4.0 * np.finfo(float).eps, "gtol": 1e-10}
+    result = minimize(loss.value_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(result.x, dtype=np.float64), int(result.nfev)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from bayesnn.checks import describe, integer_at_least
 from bayesnn.errors import ArgumentError
@@ -76,7 +77,9 @@ def learning_coefficient_exact(widths: Sequence[int], rank: int) -> ExactLearnin
     sizes = [integer_at_least("widths", width, 1) for width in widths]
     r = integer_at_least("rank", rank, 0)
     if r > min(sizes):
-        raise ArgumentError("rank", str(r), f"at most {min(sizes)}, the smallest width: no such network has a higher one")
+        raise ArgumentError(
+            "rank", str(r), f"at most {min(sizes)}, the smallest width: no such network has a higher one"
+        )
     balanced = _balanced(sorted(size - r for size in sizes))
     count, total = len(balanced) - 1, sum(balanced)
     a = total - (math.ceil(total / count) - 1) * count
@@ -86,7 +89,7 @@ def learning_coefficient_exact(widths: Sequence[int], rank: int) -> ExactLearnin
         + Fraction(a * (count - a) - (count - 1) * total**2, 4 * count)
         + Fraction(twice_pairs, 4)
     )
-    n_weights = sum(i * j for i, j in zip(sizes[:-1], sizes[1:], strict=True))
+    n_weights = sum(i * j for i, j in pairwise(sizes))
     return ExactLearningCoefficient(float(value), a * (count - a) + 1, n_weights)
 
 

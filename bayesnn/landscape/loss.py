@@ -90,18 +90,17 @@ class LeastSquares:
     (0.5, array([1., 2.]))
     """
 
-    def __init__(
-        self, model: Model, x: ArrayLike, y: ArrayLike, factor: float = 0.5, constant: float = 0.0
-    ) -> None:
+    def __init__(self, model: Model, x: ArrayLike, y: ArrayLike, factor: float = 0.5, constant: float = 0.0) -> None:
         if isinstance(model, type) or not isinstance(model, Model):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
             raise ArgumentError("model", describe(model), "a Model, such as those of bayesnn")
         self.model = model
         self.x = model.check_inputs(x)
         wants = f"shape ({len(self.x)}, {model.n_outputs})"
         targets = finite_array("y", y, (1, 2), wants)
-        if targets.shape not in ((len(self.x), model.n_outputs), (len(self.x),)) or targets.size != len(
-            self.x
-        ) * model.n_outputs:
+        if (
+            targets.shape not in ((len(self.x), model.n_outputs), (len(self.x),))
+            or targets.size != len(self.x) * model.n_outputs
+        ):
             raise ArgumentError("y", f"shape {targets.shape}", wants)
         self.y = targets.reshape(len(self.x), model.n_outputs)
         self.factor = positive_number("factor", factor)

@@ -50,9 +50,7 @@ class WorstFound:
     n_evaluations: int
 
 
-def polyak_over(
-    loss: Loss | Posterior, region: Region, least: float, budget: int = 2000, seed: int = 0
-) -> WorstFound:
+def polyak_over(loss: Loss | Posterior, region: Region, least: float, budget: int = 2000, seed: int = 0) -> WorstFound:
     r"""Search a set for the smallest :math:`|\nabla f|^2 / (f - f^*)`.
 
     Half of the budget goes to random points, the other half to projected descents of the ratio from the worst of them.

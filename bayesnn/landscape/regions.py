@@ -106,8 +106,12 @@ class SpectralBall:
     def sample(self, rng: np.random.Generator, count: int) -> FloatArray:
         """Draw points (count, k): random directions of each matrix, of spectral norm uniform up to the radius."""
         points = [
-            self.model.flat([self._of_norm(rng.standard_normal(block.shape), self.radius * rng.random())
-                             for block in self.model.weight_blocks])
+            self.model.flat(
+                [
+                    self._of_norm(rng.standard_normal(block.shape), self.radius * rng.random())
+                    for block in self.model.weight_blocks
+                ]
+            )
             for _ in range(count)
         ]
         return np.array(points).reshape(count, self.model.n_weights)

@@ -136,7 +136,7 @@ def test_bad_input():
     with refuses("loss", "LogDensity", "LeastSquares, or a Posterior with Gaussian noise"):
         polyak_of_jacobian(quadratic(1.0), [0.0])
     classes = Posterior(MLP(1, (), 1), np.ones((2, 1)), np.array([0.0, 1.0]), Bernoulli(), NormalPrior(1.0))
-    with refuses("loss", "Bernoulli", "Gaussian noise"):
+    with refuses("loss", "Posterior(MLP", "Gaussian noise"):
         polyak_of_jacobian(classes, find_optimum(classes, progress=False).weights)
 
 

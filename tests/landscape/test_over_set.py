@@ -22,9 +22,7 @@ CURVATURES = np.array([5.0, 3.0, 1.0])
 
 @pytest.fixture
 def bowl():
-    return LogDensity(
-        lambda w: -0.5 * float(CURVATURES @ w**2), ["a", "b", "c"], gradient=lambda w: -CURVATURES * w
-    )
+    return LogDensity(lambda w: -0.5 * float(CURVATURES @ w**2), ["a", "b", "c"], gradient=lambda w: -CURVATURES * w)
 
 
 class Counting:

@@ -12,9 +12,7 @@ CURVATURES = np.array([4.0, 1.0])
 
 @pytest.fixture
 def bowl():
-    return LogDensity(
-        lambda w: -0.5 * float(CURVATURES @ w**2) - 3.0, ["a", "b"], gradient=lambda w: -CURVATURES * w
-    )
+    return LogDensity(lambda w: -0.5 * float(CURVATURES @ w**2) - 3.0, ["a", "b"], gradient=lambda w: -CURVATURES * w)
 
 
 def test_descent_on_a_quadratic_is_a_power(bowl):

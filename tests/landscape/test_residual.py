@@ -30,9 +30,7 @@ def random_problem(rng):
     """A risk and a point within a ball of radius below 1, of random sizes."""
     d, n_layers = int(rng.integers(1, 4)), int(rng.integers(1, 6))
     root = rng.standard_normal((d, d + 1))
-    risk = PopulationRisk(
-        residual(d, n_layers), rng.standard_normal((d, d)), root @ root.T, noise=float(rng.random())
-    )
+    risk = PopulationRisk(residual(d, n_layers), rng.standard_normal((d, d)), root @ root.T, noise=float(rng.random()))
     weights = SpectralBall(risk.network, rng.uniform(0.05, 0.95)).sample(rng, 1)[0]
     return risk, weights
 
@@ -42,9 +40,7 @@ def ratios(risk, weights):
     value, gradient = risk.value_and_gradient(weights)
     tau, n_layers = largest_norm(risk.network, weights), risk.network.n_layers
     square, gap = gradient @ gradient, value - risk.noise
-    return [
-        square / (bound(n_layers, tau, risk.least_variance) * gap) for bound in (guaranteed_polyak, printed_polyak)
-    ]
+    return [square / (bound(n_layers, tau, risk.least_variance) * gap) for bound in (guaranteed_polyak, printed_polyak)]
 
 
 def test_the_corrected_bound_holds_on_3000_random_points_and_the_printed_one_does_not():

@@ -50,7 +50,9 @@ def test_derivatives_are_those_of_complex_steps(net):
     cotangent = np.random.default_rng(1).standard_normal((5, net.n_outputs))
     outputs, pull_back = net.vjp(w, x)
     np.testing.assert_allclose(outputs, x @ product(net, w), rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(pull_back(cotangent), np.einsum("no,nok->k", cotangent, expected), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(
+        pull_back(cotangent), np.einsum("no,nok->k", cotangent, expected), rtol=1e-11, atol=1e-12
+    )
     # the Hessian differences the Jacobian, which is a polynomial of the weights: 1e-6 of its size
     bent = net.hessian_product(w, x, cotangent, np.eye(net.n_weights))
     h = 1e-6
