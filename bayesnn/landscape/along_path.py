@@ -106,7 +106,7 @@ def along_path(path: DescentPath, least: float, minimizer: ArrayLike | None = No
         raise ArgumentError("path", describe(path), "a DescentPath, as descend returns")
     lowest = float(finite_array("least", least, (0,), "a number"))
     gap = path.values - lowest
-    noise = ROUNDING * max(abs(lowest), 0.0)
+    noise = ROUNDING * abs(lowest)
     if gap.min() < -noise:
         raise ArgumentError("least", f"{lowest:g}", f"no more than the path's lowest value, {path.values.min():g}")
     known = gap > noise

@@ -111,7 +111,9 @@ def descend(
     goal = -np.inf if until is None else float(finite_array("until", until, (0,), "a number"))
     if not isinstance(stationary, int | float) or not stationary >= 0.0:  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
         raise ArgumentError("stationary", describe(stationary), "a number of at least 0")
-    values, gradients, weights = [], [], []
+    values: list[float] = []
+    gradients: list[FloatArray] = []
+    weights: list[FloatArray] = []
     ending = Ending.out_of_steps
     w = w if project is None else project(w)
     for count in range(most + 1):

@@ -25,6 +25,11 @@ FIRST_LENGTH, LAST_LENGTH = 0.1, 1e-9
 LEAST_GAP = 1e-13
 
 
+# Of weights and gradient (k,); and its gradient, which may ask for the Hessian times a vector.
+type Numerator = Callable[[FloatArray, FloatArray], float]
+type Slope = Callable[[FloatArray, FloatArray, Callable[[FloatArray], FloatArray]], FloatArray]
+
+
 @dataclass(frozen=True, eq=False)
 class WorstFound:
     """The smallest ratio a search found: an upper bound on the constant of the set, which may be smaller.
@@ -149,7 +154,7 @@ class _Ratio:
 class _Counted:
     """The loss, evaluated no more often than the budget allows."""
 
-    def __init__(self, loss: Loss, least: float, budget: int, numerator: Callable[[FloatArray, FloatArray], float]):
+    def __init__(self, loss: Loss, least: float, budget: int, numerator: Numerator) -> None:
         self.loss, self.least, self.left, self.numerator = loss, least, budget, numerator
         self.largest_gap = 0.0
 
@@ -183,8 +188,8 @@ def _search(
     least: float,
     budget: int,
     seed: int,
-    numerator: Callable[[FloatArray, FloatArray], float],
-    slope: Callable[[FloatArray, FloatArray, Callable[[FloatArray], FloatArray]], FloatArray],
+    numerator: Numerator,
+    slope: Slope,
 ) -> WorstFound:
     loss = loss_of(loss)
     if isinstance(region, type) or not isinstance(region, Region):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
@@ -211,7 +216,7 @@ def _descend(
     counted: _Counted,
     region: Region,
     here: _Ratio,
-    slope: Callable[[FloatArray, FloatArray, Callable[[FloatArray], FloatArray]], FloatArray],
+    slope: Slope,
     spread: float,
     reserve: int,
 ) -> _Ratio:

@@ -40,11 +40,11 @@ def rates_figure(descents: Sequence[tuple[str, ResidualDescent]], least: float =
         norm.semilogy(steps, path.gradient_norms, color=color, lw=1.4)
         norm.semilogy(steps, np.sqrt(found.guaranteed * gap), color=color, ls="--", lw=1)
         rate.plot(steps[1:], measured.observed_rate, color=color, lw=1.4)
-        rate.plot(steps, measured.implied_rate, color=color, ls=":", lw=1.4)
+        rate.plot(steps, measured.implied_rate, color="black", ls=":", lw=1)
         rate.axhline(bound, color=color, ls="--", lw=1)
     loss.set(title="loss; dashed: guaranteed at most", xlabel="step", ylabel="f - C")
     norm.set(title="gradient norm; dashed: guaranteed at least", xlabel="step")
-    rate.set(title="gap after a step over before; dotted: implied", xlabel="step", ylim=(None, 1.0))
+    rate.set(title="gap after a step over before; dotted: implied", xlabel="step", ylim=(0.8, 1.0))
     loss.set_ylim(bottom=1e-23)
     loss.legend(frameon=False)
     return figure
@@ -64,7 +64,7 @@ def product_figure() -> Figure:
     plane.plot([-1.6, 1.6], [-1.6, 1.6], color=DRAWS, lw=1.4, label="section")
     plane.plot(0.0, 0.0, "o", color="black", ms=4, label="saddle")
     plane.set(aspect="equal", xlabel="w1", ylabel="w2", title="(1 - w1 w2)²")
-    plane.legend(frameon=False, fontsize=8, loc="upper left")
+    plane.legend(framealpha=1.0, edgecolor="white", fontsize=8, loc="upper left")
     line = np.linspace(-1.5, 1.5, 201)
     values = [risk.value_and_gradient(np.array([w, w]))[0] for w in line]
     section.plot(line, values, color=DRAWS, lw=1.6, label="along w1 = w2")
@@ -91,6 +91,6 @@ def side_by_side_figure(plain: DescentPath, residual: DescentPath) -> Figure:
     for path, name, color in ((plain, "plain", DRAWS), (residual, "residual", GAUSSIAN)):
         values = np.concatenate([path.values, np.full(longest - len(path.values), path.values[-1])])
         axis.semilogy(np.maximum(values, 1e-16), color=color, lw=1.6, label=f"{name}: {path.ending}")
-    axis.set(xlabel="step", ylabel="loss", title="From zero: the identity connection moves, the plain one does not")
+    axis.set(xlabel="step", ylabel="loss", title="Both parametrisations from zero")
     axis.legend(frameon=False)
     return figure

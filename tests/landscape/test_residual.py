@@ -111,15 +111,35 @@ def test_of_a_positive_matrix_the_factors_are_its_roots():
     assert found.largest_norm <= 1.19 * found.gamma / 8
 
 
-# Theory notes E2 give these numbers for an SPD R of eigenvalues 2, 1.2, 1/2 and no eigenvectors. These were looked for
-# so that the rates agree; the other five numbers of each row then follow, and are the check.
-COVARIANCE = np.diag([1.0, 0.5, 2.0])
-RUNS = {}
+# Theory notes E2: R of eigenvalues 2, 1.2, 1/2, each depth with one of its own, whose eigenvectors are not told; no one R
+# gives all three rates. These rotation vectors were searched for, so that all seven numbers of a row come out together.
+# layers, rotation vector: steps to 1e-22, alpha on the path, guaranteed, tau, rate, 1 - eta alpha, l max|A|
+RUNS = [
+    (2, (0.45, -0.89, -1.2), (439, 4.23, 1.37, 0.415, 0.8971, 0.8944, 0.829)),
+    (8, (-0.09, -1.93, -1.41), (1373, 5.38, 4.22, 0.091, 0.9667, 0.9664, 0.726)),
+    (32, (-0.526, -0.018, 0.543), (968, 30.6, 16.0, 0.022, 0.9527, 0.9522, 0.707)),
+]
 
 
-def spd_target(vector):
-    basis = Rotation.from_rotvec(vector).as_matrix()
-    return basis @ np.diag([2.0, 1.2, 0.5]) @ basis.T
+@pytest.mark.parametrize(("n_layers", "turn", "expected"), RUNS, ids=lambda value: str(value)[:2])
+def test_rates_from_zero(n_layers, turn, expected):
+    basis = Rotation.from_rotvec(turn).as_matrix()
+    target = basis @ np.diag([2.0, 1.2, 0.5]) @ basis.T
+    risk = PopulationRisk(residual(3, n_layers), target, np.diag([1.0, 0.5, 2.0]))
+    found = descend_residual(risk, 0.05 / n_layers, 5000, until=1e-22)
+    measured = along_path(found.path, 0.0)
+    steps, least_alpha, guaranteed, tau, rate, implied, norm = expected
+    assert found.path.n_steps == steps
+    assert found.path.ending == Ending.reached
+    assert measured.least_polyak == pytest.approx(least_alpha, abs=0.005 if n_layers < 32 else 0.05)
+    assert found.largest_norms.max() == pytest.approx(tau, abs=5e-4)
+    assert found.guaranteed == pytest.approx(guaranteed, abs=0.005 if n_layers < 32 else 0.05)
+    assert found.guaranteed <= measured.least_polyak
+    assert measured.observed_rate[-1] == pytest.approx(rate, abs=5e-5)
+    assert measured.implied_rate[-1] == pytest.approx(implied, abs=5e-5)
+    assert n_layers * found.largest_norms[-1] == pytest.approx(norm, abs=5e-4)
+    # every step keeps what the guaranteed constant promises
+    assert np.all(measured.observed_rate <= 1.0 - 0.5 * found.path.step * found.guaranteed)
 
 
 def test_negative_determinant_ends_on_the_boundary():
