@@ -187,12 +187,12 @@ def bayes():
             (
                 repr(net),
                 f"{found.n_zero} ({found.n_free})",
-                found.in_free_directions if found.n_free else "none",
-                found.in_predictions,
+                found.worst_in_weights,
+                found.worst_in_predictions,
                 found.agreement.verdict.value,
             )
         )
-    header = ("network", "zeros of B'B (theory)", "|log sd ratio|, free", "in predictions", "verdict")
+    header = ("network", "zeros of B'B (theory)", "|log sd ratio| of weights", "of predictions", "verdict")
     show("Gaussian against draws", header, rows)
     rows = []
     for widths, rank in (((2, 2, 2), 0), ((3, 2, 3), 0), ((2, 1, 2), 1)):

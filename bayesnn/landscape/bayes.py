@@ -6,7 +6,7 @@ import numpy as np
 
 from bayesnn.agreement import Agreement, compare
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import describe, finite_array, integer_at_least
+from bayesnn.checks import describe, finite_array, integer_at_least, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace, fit_laplace
 from bayesnn.models import DeepLinear
@@ -67,13 +67,18 @@ class LinearNetworkBayes:
     n_free: int
 
     @property
-    def in_free_directions(self) -> float:
-        """Largest log ratio in size of sampled and Gaussian sd along the `n_free` widest of the Gaussian's axes."""
-        return float(np.abs(np.log(self.agreement.sd_ratio[: self.n_free])).max())
+    def worst_in_weights(self) -> float:
+        """Largest log ratio in size of sampled and Gaussian sd along the Gaussian's axes.
+
+        Draws follow the products :math:`W_i G, G^{-1} W_{i+1}` of equal outputs round their bends, and the Gaussian
+        their tangent: along it the draws turn back before the prior's width, and across it, where the Gaussian is as
+        narrow as the data make it, they spread as far as the bend takes them.
+        """
+        return float(np.abs(np.log(self.agreement.sd_ratio)).max())
 
     @property
-    def in_predictions(self) -> float:
-        """The same of the sampled and the linearized predictive sd."""
+    def worst_in_predictions(self) -> float:
+        """Largest log ratio in size of sampled and linearized predictive sd: outputs see no bend."""
         return float(np.abs(np.log(self.agreement.predictive_sd_ratio)).max())
 
 
@@ -96,9 +101,10 @@ def data_of(target: ArrayLike, n_rows: int, sigma_noise: float, seed: int = 0) -
     x, y : ndarray
     """
     matrix = finite_array("target", target, (2,), "shape (out, in)")
+    sigma = positive_number("sigma_noise", sigma_noise)
     random = generator(seed, "data of a linear map")
     x = random.standard_normal((integer_at_least("n_rows", n_rows, 1), matrix.shape[1]))
-    return x, x @ matrix.T + sigma_noise * random.standard_normal((len(x), matrix.shape[0]))
+    return x, x @ matrix.T + sigma * random.standard_normal((len(x), matrix.shape[0]))
 
 
 def bayes_of_linear_network(
@@ -139,7 +145,11 @@ def bayes_of_linear_network(
     """
     if not isinstance(model, DeepLinear):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
         raise ArgumentError("model", describe(model), "a DeepLinear")
-    x, y = data_of(target, n_rows, sigma_noise, seed)
+    matrix = finite_array("target", target, (2,), "shape (out, in)")
+    if matrix.shape != (model.n_outputs, model.widths[0]):
+        wants = f"shape ({model.n_outputs}, {model.widths[0]}), to chain with {model!r}"
+        raise ArgumentError("target", f"shape {matrix.shape}", wants)
+    x, y = data_of(matrix, n_rows, sigma_noise, seed)
     posterior = Posterior(model, x, y, Gaussian(sigma_noise), NormalPrior(prior_precision))
     laplace = fit_laplace(posterior, find_optimum(posterior, seed=seed, progress=False))
     tree = sample(laplace, num_samples=num_samples, seed=seed, progress=False)

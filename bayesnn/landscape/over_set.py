@@ -21,8 +21,8 @@ N_DESCENTS = 4
 DIFFERENCE = float(np.finfo(float).eps ** (1.0 / 3.0))
 # First length of a descent's step, relative to the spread of the random points; it ends at the last.
 FIRST_LENGTH, LAST_LENGTH = 0.1, 1e-9
-# Where the gap is less than this share of the largest seen, ratios are rounding.
-LEAST_GAP = 1e-13
+# Where the gap is less than this share of the largest seen, or of the least loss, ratios are not told from rounding.
+LEAST_GAP, LEAST_GAP_OF_LOSS = 1e-13, 1e-10
 
 
 # Of weights and gradient (k,); and its gradient, which may ask for the Hessian times a vector.
@@ -170,7 +170,8 @@ class _Counted:
             raise ArgumentError("least", f"{self.least:g}", f"no more than a value in the region, {value:g}")
         self.largest_gap = max(self.largest_gap, gap) if np.isfinite(gap) else self.largest_gap
         # Near the least loss, and where the loss is not finite, there is no ratio to speak of.
-        known = gap > max(LEAST_GAP * self.largest_gap, ROUNDING * abs(self.least)) and np.isfinite(gradient).all()
+        known = gap > max(LEAST_GAP * self.largest_gap, LEAST_GAP_OF_LOSS * abs(self.least))
+        known = known and bool(np.isfinite(gradient).all())
         ratio = self.numerator(w, gradient) / gap if known and np.isfinite(gap) else np.inf
         return _Ratio(ratio, gap, w, gradient)
 
