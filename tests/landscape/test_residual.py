@@ -111,8 +111,8 @@ def test_of_a_positive_matrix_the_factors_are_its_roots():
     assert found.largest_norm <= 1.19 * found.gamma / 8
 
 
-# Theory notes E2: R of eigenvalues 2, 1.2, 1/2, each depth with one of its own, whose eigenvectors are not told; no one R
-# gives all three rates. These rotation vectors were searched for, so that all seven numbers of a row come out together.
+# Theory notes E2: R of eigenvalues 2, 1.2, 1/2, each depth with one of its own, whose eigenvectors are not told: no one
+# R gives all three rates. These rotation vectors were searched for; all seven numbers of a row come out together.
 # layers, rotation vector: steps to 1e-22, alpha on the path, guaranteed, tau, rate, 1 - eta alpha, l max|A|
 RUNS = [
     (2, (0.45, -0.89, -1.2), (439, 4.23, 1.37, 0.415, 0.8971, 0.8944, 0.829)),
