@@ -30,7 +30,7 @@ def show(title, header, rows):
     for name in header:
         table.add_column(name, justify="right")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, str) else f"{cell:.4g}" for cell in row))
+        table.add_row(*(cell if isinstance(cell, str) else f"{cell:.5g}" for cell in row))
     CONSOLE.print(table)
 
 
@@ -42,7 +42,8 @@ def residual(d, n_layers):
 def kawaguchi():
     """List the critical points of two and three matrices, and leave every saddle."""
     random = np.random.default_rng(0)
-    x, y = random.standard_normal((40, 2)), random.standard_normal((40, 2))
+    x = random.standard_normal((40, 2))
+    y = x @ np.array([[1.5, 0.8], [-0.6, 1.0]]) + 0.3 * random.standard_normal((40, 2))
     for widths in ((2, 2, 2), (2, 2, 2, 2)):
         loss = land.LeastSquares(DeepLinear(widths), x, y)
         rows = []

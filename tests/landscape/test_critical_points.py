@@ -13,7 +13,8 @@ from tests.refusals import refuses
 
 def loss_of(*widths, n=12, seed=0):
     rng = np.random.default_rng(seed)
-    x, y = rng.standard_normal((n, widths[0])), rng.standard_normal((n, widths[-1]))
+    x, noise = rng.standard_normal((n, widths[0])), rng.standard_normal((n, widths[-1]))
+    y = x @ rng.standard_normal((widths[0], widths[-1])) + 0.3 * noise
     return LeastSquares(DeepLinear(widths), x, y)
 
 
