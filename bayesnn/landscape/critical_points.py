@@ -167,7 +167,7 @@ class Escape:
     Parameters
     ----------
     direction : ndarray (k,)
-        Unit vector from the critical point towards the first lower point.
+        Unit vector from the critical point towards a lower point.
     radius : float
         At this distance.
     way : Way
@@ -236,11 +236,10 @@ def escape(loss: Loss | Posterior, weights: ArrayLike, budget: int = 2000, seed:
             if walk.straight(direction):
                 return walk.escape(Way.curvature)
     eigenvalues, directions = np.linalg.eigh(loss.hessian(here))
-    flat = directions[:, np.abs(eigenvalues) <= TOLERANCE * np.abs(eigenvalues).max()]
+    flat: FloatArray = directions[:, np.abs(eigenvalues) <= TOLERANCE * np.abs(eigenvalues).max()]
     random = generator(seed, "escape")
     while flat.shape[1] and walk.left > 0:
-        direction = flat @ random.standard_normal(flat.shape[1])
-        direction /= np.linalg.norm(direction)
+        direction = _unit(flat @ random.standard_normal((flat.shape[1],)))
         if walk.straight(direction) or walk.straight(-direction):
             return walk.escape(Way.straight)
         if walk.left > 0 and walk.descent(direction):
@@ -257,12 +256,10 @@ class _Walk:
         self.lower = here
 
     def straight(self, direction: FloatArray) -> bool:
-        """Whether some distance along `direction` (k,) is lower: :attr:`lower` then is that point."""
-        for radius in RADII * self.scale:
-            self.left -= 1
-            if self._is_lower(self.here + radius * direction):
-                return True
-        return False
+        """Whether some distance along `direction` (k,) is lower: :attr:`lower` then is the lowest of these points."""
+        points = [self.here + radius * direction for radius in RADII * self.scale]
+        self.left -= len(points)
+        return self._is_lower(min(points, key=lambda point: self.loss.value_and_gradient(point)[0]))
 
     def descent(self, direction: FloatArray) -> bool:
         """Whether a descent from beside the point ends lower."""
@@ -286,8 +283,17 @@ class _Walk:
         return Escape(away / radius, radius, way, self.value, last, end, spent)
 
 
+def _unit(vector: FloatArray) -> FloatArray:
+    return vector / float(np.linalg.norm(vector))
+
+
 def _downhill(loss: Loss, start: FloatArray, most: int) -> tuple[FloatArray, int]:
     """Where L-BFGS ends (k,), and the evaluations it took."""
-    options = {"maxfun": most, "maxiter": most, "ftol": 4.0 * np.finfo(float).eps, "gtol": 1e-10}
-    result = minimize(loss.value_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
+    result = minimize(
+        loss.value_and_gradient,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxfun": most, "maxiter": most, "ftol": 4.0 * float(np.finfo(float).eps), "gtol": 1e-10},
+    )
     return np.asarray(result.x, dtype=np.float64), int(result.nfev)
