@@ -31,7 +31,7 @@ from bayesnn.laplace import (
     maximize_evidence,
     save_laplace,
 )
-from bayesnn.models import MLP, FunctionModel, Model, canonicalize
+from bayesnn.models import MLP, DeepLinear, FunctionModel, Model, canonicalize
 from bayesnn.optimum import (
     Certificate,
     LinearizedPath,
@@ -68,6 +68,7 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "Certificate",
+    "DeepLinear",
     "FlatPrior",
     "FunctionModel",
     "Gaussian",

@@ -2,6 +2,7 @@
 
 from bayesnn.models.activations import ACTIVATIONS, Activation
 from bayesnn.models.constants import WithConstants
+from bayesnn.models.deep_linear import DeepLinear
 from bayesnn.models.function import FunctionModel
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, Pullback, WeightBlock, block_slices
@@ -14,6 +15,7 @@ __all__ = [
     "ACTIVATIONS",
     "MLP",
     "Activation",
+    "DeepLinear",
     "FunctionModel",
     "Model",
     "Parameters",

@@ -8,7 +8,7 @@ from bayesnn.models import MLP, WithConstants
 from bayesnn.posterior.fused.chains import GRADIENT, LEAPFROG, VALUE
 from bayesnn.posterior.fused.collapsed import OutputLayer, run_collapsed, run_collapsed_shared
 from bayesnn.posterior.fused.network import Problem
-from bayesnn.posterior.fused.problem import problem_of
+from bayesnn.posterior.fused.problem import as_mlp, problem_of
 from bayesnn.posterior.fused.sharing import Pace, share_out
 from bayesnn.posterior.gaussian import Gaussian
 from bayesnn.posterior.heteroscedastic import LOG_2PI, InferredGaussian
@@ -64,7 +64,7 @@ class MarginalDensity:
         if not isinstance(likelihood, Gaussian | InferredGaussian):
             got = f"a likelihood of type {type(likelihood).__name__}"
             raise ArgumentError("posterior", got, "Gaussian noise: other output layers have no integral in closed form")
-        network = posterior.model.model if isinstance(posterior.model, WithConstants) else posterior.model
+        network = as_mlp(posterior.model.model if isinstance(posterior.model, WithConstants) else posterior.model)
         if not isinstance(network, MLP) or not network.hidden:
             got = "inferred prior precisions" if not isinstance(network, MLP) else "no hidden layer"
             raise ArgumentError("posterior", got, "an MLP with hidden units under given prior precisions")

@@ -5,7 +5,7 @@ from scipy.special import gammaln
 
 from bayesnn.arrays import FloatArray, IntArray
 from bayesnn.errors import ArgumentError
-from bayesnn.models import MLP, StandardWeights, WithConstants
+from bayesnn.models import MLP, DeepLinear, Model, StandardWeights, WithConstants
 from bayesnn.posterior.bernoulli import Bernoulli
 from bayesnn.posterior.categorical import Categorical
 from bayesnn.posterior.fused import likelihoods as lik
@@ -47,6 +47,7 @@ def problem_of(posterior: Posterior) -> Problem:
     model, group_of, centre = inner, np.empty(0, dtype=np.int64), np.empty(0)
     if isinstance(inner, StandardWeights):
         model, group_of, centre = inner.model, inner.group_of, inner.centre
+    model = as_mlp(model)
     # Subclasses may compute anything: exact types only.
     if not (isinstance(model, MLP) and type(model) is MLP):
         got = f"a model of type {type(model).__name__}"
@@ -78,6 +79,11 @@ def problem_of(posterior: Posterior) -> Problem:
         group_of=np.ascontiguousarray(group_of, dtype=np.int64),
         centre=np.ascontiguousarray(centre),
     )
+
+
+def as_mlp(model: Model) -> Model:
+    """Return the MLP that computes the same function of the same weights, where there is one; else the model."""
+    return model.mlp if type(model) is DeepLinear and not model.residual else model
 
 
 def rows_of_block(n_rows: int, n_units: int) -> int:
