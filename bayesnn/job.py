@@ -23,8 +23,8 @@ from bayesnn.optimum import Optimum, find_optimum
 from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.progress import progress_bar
 from bayesnn.report import write_report
-from bayesnn.sampling import sample
-from bayesnn.tree import add_settings, name_inputs, optimizer_group, save_tree, settings_of, values_of
+from bayesnn.sampling import laplace_at_better_optimum, sample
+from bayesnn.tree import add_settings, name_inputs, optimizer_group, save_tree, settings_of
 
 # Tuning moves the posterior, and another optimum may then be the best: tune again there, at most this often.
 TUNING_PASSES = 3
@@ -160,10 +160,8 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
     with _timed(seconds, "sampling"):
         arguments = config.sampling.model_dump(exclude={"n_modes"})
         tree = sample(modes, seed=config.seed, store=folder.chains, progress=progress, **arguments)
-        if "better_optimum" in tree.children:
-            # Where the chains have gone is what their draws are to be compared with.
-            better = values_of(tree, "better_optimum", "weights")
-            laplace = fit_laplace(posterior, better, curvature=config.laplace.curvature)
+        # Where the chains have gone is what their draws are to be compared with.
+        laplace = laplace_at_better_optimum(laplace, tree)
     with _timed(seconds, "comparison"), progress_bar("comparison", 2, progress) as tick:
         scores = add_predictions(tree, laplace, test.x, test.y, [mode_weights(tree, m) for m in _weightings(tree)])
         assert scores is not None  # targets were given

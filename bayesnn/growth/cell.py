@@ -1,8 +1,6 @@
 """One cell of a growth study: optimum, certificate, Gaussians, draws, agreement."""
 
-import warnings
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -14,12 +12,11 @@ from bayesnn.executors import at_most_cores
 from bayesnn.growth.record import FAILED, LEVELS, NO_OPTIMUM, OK, Record, key_of
 from bayesnn.laplace import Laplace, fit_laplace
 from bayesnn.models import nearest_image
-from bayesnn.optimum import find_optimum
+from bayesnn.optimum import certify, find_optimum
 from bayesnn.posterior import Posterior
-from bayesnn.sampling import sample
+from bayesnn.sampling import laplace_at_better_optimum, sample
 from bayesnn.sampling.identity import digest
 from bayesnn.seeds import generator, seed_sequence
-from bayesnn.tree import values_of
 
 CURVATURES = ("hessian", "ggn")
 # Weights at which a posterior is known again.
@@ -124,33 +121,34 @@ def _computed(make_posterior: MakePosterior, cell: Cell, settings: CellSettings,
         image = nearest_image(posterior.network, optimum.weights, start)
         if np.isclose(posterior.log_density(image), optimum.log_density, rtol=1e-12, atol=1e-9):
             optimum = replace(optimum, weights=image)
-    weights, log_density = tuple(map(float, optimum.weights)), optimum.log_density
+    message = ""
     if not optimum.certificate.is_optimum:
-        return Record(cell.n, cell.replicate, key, NO_OPTIMUM, optimum.status.value, weights=weights)
-    laplaces = {curvature: fit_laplace(posterior, optimum, curvature=curvature) for curvature in CURVATURES}
-    with _quiet_about_better_optima():
-        tree = sample(
-            laplaces["ggn"],
-            num_chains=settings.num_chains,
-            num_warmup=settings.num_warmup,
-            num_samples=settings.num_samples,
-            seed=seed,
-            progress=False,
-        )
-    if "better_optimum" in tree.children:
-        better = values_of(tree, "better_optimum", "weights")
-        weights, log_density = tuple(map(float, better)), float(posterior.log_density(better))
-        laplaces = {curvature: fit_laplace(posterior, better, curvature=curvature) for curvature in CURVATURES}
+        message = "; ".join(optimum.certificate.reasons)
+        # A local maximum with another optimum inside its Gaussian is one all the same: how wrong the Gaussian is there,
+        # as it may be in a singular posterior at any size, is what the study is about.
+        if not certify(posterior, optimum.weights).is_optimum:
+            found = f"{optimum.status.value}: {message}"
+            return Record(cell.n, cell.replicate, key, NO_OPTIMUM, found, weights=tuple(map(float, optimum.weights)))
+    laplaces = {curvature: fit_laplace(posterior, optimum.weights, curvature=curvature) for curvature in CURVATURES}
+    tree = sample(
+        laplaces["ggn"],
+        num_chains=settings.num_chains,
+        num_warmup=settings.num_warmup,
+        num_samples=settings.num_samples,
+        seed=seed,
+        progress=False,
+    )
+    laplaces = {curvature: laplace_at_better_optimum(laplace, tree) for curvature, laplace in laplaces.items()}
+    mode = laplaces["hessian"].mean
     found = {curvature: compare(laplace, tree, extend_tree=False) for curvature, laplace in laplaces.items()}
-    numbers: dict[str, float] = {"k": float(posterior.n_weights), "log_density": log_density}
+    numbers = {"k": float(posterior.n_weights), "log_density": float(posterior.log_density(mode))}
     for curvature, agreement in found.items():
         numbers |= {f"{curvature}_{name}": value for name, value in _numbers(agreement).items()}
     convergence = found["hessian"].convergence
     numbers |= {"rhat": convergence.worst_rhat, "ess": convergence.least_ess}
     numbers["converged"] = float(convergence.has_converged)
     if settings.learning:
-        with _quiet_about_better_optima():
-            learnt = learning_coefficient(laplaces["ggn"], seed=seed)
+        learnt = learning_coefficient(laplaces["ggn"], seed=seed)
         numbers |= {
             "learning_coefficient": learnt.value,
             "learning_coefficient_error": learnt.error,
@@ -158,27 +156,21 @@ def _computed(make_posterior: MakePosterior, cell: Cell, settings: CellSettings,
             "wbic": learnt.wbic,
         }
     verdict = found["hessian"].verdict.value
-    draws = laplaces["hessian"].mean + _deviations(found["hessian"], laplaces["hessian"])
+    draws = mode + _deviations(found["hessian"], laplaces["hessian"])
     quantiles = np.quantile(draws.reshape(-1, posterior.n_weights), LEVELS, axis=0).T
     return Record(
         cell.n,
         cell.replicate,
         key,
         OK,
+        message,
         verdict=verdict,
-        weights=weights,
+        weights=tuple(map(float, mode)),
+        weight_names=posterior.weight_names,
         numbers=numbers,
         quantiles=tuple(tuple(map(float, each)) for each in quantiles),
         sds=tuple(map(float, np.sqrt(laplaces["hessian"].posterior_variance))),
     )
-
-
-@contextmanager
-def _quiet_about_better_optima() -> Generator[None]:
-    """Leave out a warning that is acted upon: chains that started anew are compared with the Gaussian there."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*better optimum", category=RuntimeWarning)
-        yield
 
 
 def _deviations(agreement: Agreement, laplace: Laplace) -> FloatArray:

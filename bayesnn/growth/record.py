@@ -10,7 +10,7 @@ from bayesnn.errors import ArgumentError
 from bayesnn.files import written_whole
 
 # Raised whenever records of before mean something else; it is part of their names.
-FORMAT = 1
+FORMAT = 2
 # Of which quantiles are kept: a normal's at -2, -1, 0, 1 and 2 standard deviations.
 LEVELS = (0.02275, 0.15866, 0.5, 0.84134, 0.97725)
 OK, FAILED, NO_OPTIMUM = "ok", "failed", "no optimum"
@@ -29,11 +29,13 @@ class Record:
     status : str
         ``"ok"``, ``"no optimum"`` or ``"failed"``.
     message : str
-        Why, if not ``"ok"``.
+        Why, if not ``"ok"``; what the certificate finds wanting, if an optimum lies in the width of another.
     verdict : str
         Of the agreement with ``curvature="hessian"``.
     weights : tuple of float
         The optimum, where the next size starts.
+    weight_names : tuple of str
+        Their names.
     numbers : dict of str to float
         All figures.
     quantiles : tuple of tuple of float
@@ -49,6 +51,7 @@ class Record:
     message: str = ""
     verdict: str = ""
     weights: tuple[float, ...] = ()
+    weight_names: tuple[str, ...] = ()
     numbers: dict[str, float] = field(default_factory=dict[str, float])
     quantiles: tuple[tuple[float, ...], ...] = ()
     sds: tuple[float, ...] = ()
@@ -71,7 +74,7 @@ class Record:
         wants = {"format", *(each.name for each in fields(Record))}
         if set(found) != wants or found.pop("format") != FORMAT or found["key"] != key:
             raise ArgumentError("directory", f"{path.name}, written by another version", "it removed, or another one")
-        found |= {name: tuple(found[name]) for name in ("weights", "sds")}
+        found |= {name: tuple(found[name]) for name in ("weights", "weight_names", "sds")}
         found["quantiles"] = tuple(tuple(each) for each in found["quantiles"])
         return Record(**found)
 

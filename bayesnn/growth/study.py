@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -14,7 +15,7 @@ from bayesnn.errors import ArgumentError
 from bayesnn.growth.cell import Cell, CellSettings, MakePosterior, run_cell
 from bayesnn.growth.growth import Growth
 from bayesnn.growth.record import FAILED, OK, Record
-from bayesnn.growth.workers import TRIES, Workers, workers_of
+from bayesnn.growth.workers import TRIES, Workers, not_of_better_optima, workers_of
 from bayesnn.progress import Tick, progress_bar
 
 # The smallest size: an optimum with a certificate needs rows.
@@ -104,9 +105,11 @@ def data_growth(
     folder = None if directory is None else Path(directory)
     study = _Study(make_posterior, sizes, settings, folder)
     with (
+        warnings.catch_warnings(),
         workers_of(executor) as workers,
         progress_bar("cells", len(sizes) * replicates, progress) as tick,
     ):
+        not_of_better_optima()
         return Growth(tuple(study.run(range(replicates), workers, tick)))
 
 

@@ -1,5 +1,6 @@
 """Who computes the cells: this process, others beside it, or the workers of dask."""
 
+import warnings
 from collections.abc import Callable, Generator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -11,12 +12,18 @@ from typing import Any
 from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
 from bayesnn.executors import n_cores
+from bayesnn.sampling import BetterOptimumWarning
 
 # A cell whose worker died beside others is tried alone so many times.
 TRIES = 2
 WANTS = "'serial', 'process', the address of a dask scheduler, or a concurrent.futures.Executor"
 # Seconds to wait for a scheduler.
 TIMEOUT = 10
+
+
+def not_of_better_optima() -> None:
+    """Leave out a warning on which cells act: draws are compared with the Gaussian where their chains have gone."""
+    warnings.simplefilter("ignore", BetterOptimumWarning)
 
 
 class _Here(Executor):
@@ -103,7 +110,7 @@ def workers_of(executor: str | Executor) -> Generator[Workers]:
 
         def spawned() -> Executor:
             # A forked process would begin with threads of Numba and BLAS that are not there.
-            return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+            return ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=not_of_better_optima)
 
         workers = Workers(spawned(), 1, spawned)
         try:

@@ -2,15 +2,18 @@
 
 from bayesnn.sampling import moves
 from bayesnn.sampling.adaptation import DualAveraging
+from bayesnn.sampling.better_optimum import BetterOptimumWarning, laplace_at_better_optimum
 from bayesnn.sampling.chains import Chains
 from bayesnn.sampling.metric import Metric, metric_from_inverse_mass_matrix
 from bayesnn.sampling.sampler import sample
 from bayesnn.sampling.starts import start_points
 
 __all__ = [
+    "BetterOptimumWarning",
     "Chains",
     "DualAveraging",
     "Metric",
+    "laplace_at_better_optimum",
     "metric_from_inverse_mass_matrix",
     "moves",
     "sample",

@@ -3,20 +3,26 @@
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from bayesnn.arrays import FloatArray
-from bayesnn.laplace import fit_laplace
+from bayesnn.laplace import Laplace, fit_laplace
 from bayesnn.optimum.descent import Descent
 from bayesnn.optimum.levenberg_marquardt import climb_together
 from bayesnn.posterior import LogDensity
 from bayesnn.sampling.starts import start_points
 from bayesnn.sampling.target import Target
+from bayesnn.tree import values_of
 
 # Steps of a climb at most, and weights beyond which 16 climbs take longer than the warm-up.
 MOST_STEPS, MOST_WEIGHTS = 100, 200
 # Nats of log evidence by which an optimum must be better for the chains to start anew there: what they leave has less
 # than one percent of the mass.
 MUCH_BETTER = 5.0
+
+
+class BetterOptimumWarning(RuntimeWarning):
+    """Chains have left the optimum they were given for a far better one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +52,36 @@ class BetterOptimum:
         return (
             f"chains found a better optimum, log density {self.log_density:.6g}, {self.gained:.3g} nats above the one "
             f"given (log evidence {self.evidence_gained:.3g} higher), and started anew there in warm-up. The group "
-            "better_optimum has its weights, for a Laplace to compare the draws with"
+            "better_optimum has its weights; bayesnn.sampling.laplace_at_better_optimum(laplace, tree) returns the "
+            "Gaussian to compare the draws with"
         )
+
+
+def laplace_at_better_optimum(laplace: Laplace, tree: xr.DataTree) -> Laplace:
+    """Return the Gaussian at the optimum around which the draws of a tree are.
+
+    Parameters
+    ----------
+    laplace : Laplace
+        What was sampled.
+    tree : xarray.DataTree
+        What :func:`bayesnn.sample` returned for it.
+
+    Returns
+    -------
+    Laplace
+        `laplace` itself, or, where the chains found a far better optimum and started anew there, one of the same
+        curvature and structure at that.
+
+    Raises
+    ------
+    ArgumentError
+        If the Gaussian cannot be built there, as by :func:`bayesnn.fit_laplace`.
+    """
+    if "better_optimum" not in tree.children:
+        return laplace
+    weights = values_of(tree, "better_optimum", "weights")
+    return fit_laplace(laplace.posterior, weights, curvature=laplace.curvature, structure=laplace.structure)
 
 
 def better_optimum(target: Target, points: FloatArray, start: str, seed: int) -> BetterOptimum | None:

@@ -17,6 +17,7 @@ from bayesnn.errors import ArgumentError
 from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
+from bayesnn.sampling.better_optimum import BetterOptimumWarning
 from bayesnn.sampling.call import keep_call
 from bayesnn.sampling.chain_labels import chain_labels
 from bayesnn.sampling.ensembles import DEFAULT_CHAINS, Ensembles, as_tracked
@@ -133,6 +134,9 @@ def sample(
         If a store is damaged, and how many steps are made again; or if it cannot be written any more, the disk being
         full: the run then goes on in memory, and the settings say ``"store_failure"``. If no proposal was accepted in
         any chain; the settings say so, too, and of fewer chains, in ``"status"``.
+    BetterOptimumWarning
+        If chains found a far better optimum than the one given, and started anew there;
+        :func:`bayesnn.sampling.laplace_at_better_optimum` makes the Gaussian to compare their draws with.
 
     Examples
     --------
@@ -216,7 +220,7 @@ def sample(
         warnings.warn(words, RuntimeWarning, stacklevel=3)  # of the caller, past the decorator
     if schedule.better is not None:
         settings["better_optimum"] = schedule.better.words()
-        warnings.warn(schedule.better.words(), RuntimeWarning, stacklevel=3)
+        warnings.warn(schedule.better.words(), BetterOptimumWarning, stacklevel=3)
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
     if modes.n_modes > 1:
