@@ -13,6 +13,9 @@ TEACHER = Teacher(
     0.3,
     NormalPrior(1.0 / 9.0),
 )
+TWO_FOR_ONE = Teacher(
+    MLP(1, (1,), 1, bias=False), np.array([1.0, 1.0]), 0.3, NormalPrior(1.0), MLP(1, (2,), 1, bias=False)
+)
 SMALL = {"replicates": 2, "num_warmup": 60, "num_samples": 60, "n_starts": 2}
 SIZES = [60, 120]
 

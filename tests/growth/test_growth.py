@@ -10,7 +10,7 @@ from bayesnn.errors import BayesnnError
 from bayesnn.growth import Growth, Record, Subsamples, data_growth
 from bayesnn.growth.rates import fit_rate, medians
 from bayesnn.growth.record import OK
-from tests.growth.studies import SIZES, SMALL, TEACHER
+from tests.growth.studies import SIZES, SMALL, TEACHER, TWO_FOR_ONE
 from tests.refusals import refuses
 
 
@@ -61,6 +61,20 @@ def test_a_cell_that_fails_is_recorded_and_the_rest_goes_on():
     assert [record.status for record in found.records] == ["failed", "failed", OK, OK]
     assert "no gradient today" in found.records[0].message
     assert np.isnan(found.values("hessian_kl")[0]).all()
+
+
+def beside_another(n, seed):
+    """Two units where one made the data: two optima within the width of one Gaussian."""
+    return TWO_FOR_ONE(n, 0)
+
+
+def test_a_local_maximum_within_the_width_of_another_is_a_cell_that_says_so():
+    found = data_growth(beside_another, [125], learning=True, **(SMALL | {"replicates": 1}))
+    (record,) = found.records
+    assert record.status == OK
+    assert "perturbed by 0.5 posterior sd, searches end" in record.message
+    assert record.weight_names == TWO_FOR_ONE.student.weight_names
+    assert record.numbers["learning_coefficient"] > 0
 
 
 def synthetic(slope, n_sizes=5, replicates=4, noise=0.05):

@@ -22,7 +22,8 @@ def records(slope=-1.0, learning=None, n_sizes=5, replicates=3):
                 }
             weights, sds = (0.5, -1.0, 2.0, 0.0), (0.1, 0.2, 0.1, 0.3)
             levels = tuple(tuple(w + s * z for z in (-2, -1, 0, 1, 2)) for w, s in zip(weights, sds, strict=True))
-            found.append(Record(int(n), replicate, "key", OK, "", "gaussian", weights, numbers, levels, sds))
+            names = ("W1[0,0]", "W1[0,1]", "W2[0,0]", "W2[1,0]")
+            found.append(Record(int(n), replicate, "key", OK, "", "gaussian", weights, names, numbers, levels, sds))
     return Growth(tuple(found))
 
 
