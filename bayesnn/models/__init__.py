@@ -3,6 +3,7 @@
 from bayesnn.models.activations import ACTIVATIONS, Activation
 from bayesnn.models.constants import WithConstants
 from bayesnn.models.function import FunctionModel
+from bayesnn.models.linear_system import LinearSystem, StateSpace, companion, windows
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, Pullback, WeightBlock, block_slices
 from bayesnn.models.parameters import Parameters
@@ -15,17 +16,21 @@ __all__ = [
     "MLP",
     "Activation",
     "FunctionModel",
+    "LinearSystem",
     "Model",
     "Parameters",
     "Pullback",
     "StandardWeights",
+    "StateSpace",
     "WeightBlock",
     "WithConstants",
     "balanced",
     "block_slices",
     "canonicalize",
+    "companion",
     "log_symmetry_order",
     "nearest_image",
     "nearest_images",
     "random_images",
+    "windows",
 ]
