@@ -64,7 +64,9 @@ def pole_figure(
     edge = [(region.t1, -corner), (right, -right / (1.0 + region.t0)), (right, right / (1.0 + region.t0))]
     cone.add_patch(Polygon([*edge, (region.t1, corner)], color=GAUSSIAN, alpha=0.12, lw=0, label="acquiescent"))
     plane.set(aspect="equal", xlabel="real part", ylabel="imaginary part", title=title)
-    cone.set(aspect="equal", xlabel="real part", ylabel="imaginary part", title=f"p(z) / z^n on |z| = {region.radius:g}")
+    cone.set(
+        aspect="equal", xlabel="real part", ylabel="imaginary part", title=f"p(z) / z^n on |z| = {region.radius:g}"
+    )
     for axis in (plane, cone):
         axis.legend(frameon=False, fontsize=8, loc="upper right")
     return figure
