@@ -55,7 +55,8 @@ def carbon_dioxide() -> Series:
     """Take the longest stretch of weeks without a gap, less trend and season.
 
     A quadratic in time and three harmonics of the year are fitted by least squares to all weeks before those held out,
-    1958 on, and taken off the later ones as well; the unit is the standard deviation of what is left of the fitted weeks.
+    1958 on, and taken off the later ones as well; the unit is the standard deviation of what is left of the fitted
+    weeks.
     """
     data = bnn.datasets.load("co2")
     time = data.x[:, 0]

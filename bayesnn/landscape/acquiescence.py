@@ -15,6 +15,7 @@ POINTS_PER_DEGREE = 32
 NEWTON_STEPS = 6
 # A projection ends where no constraint is violated by more.
 VIOLATION = 1e-10
+ROUNDING = 1e3 * float(np.finfo(float).eps)
 MOST_CUTS = 200
 
 
@@ -110,7 +111,7 @@ class AcquiescentSet:
         return 1.0 + self._powers(angles, len(_denominator(a))) @ _denominator(a)
 
     def project(self, a: ArrayLike) -> FloatArray:
-        """Return the member nearest to `a` (n,), on the closed set, violating it by less than 1e-9.
+        """Return the member of the closed set nearest to `a` (n,): within 1e-9, and inside to rounding.
 
         Each constraint is linear in `a` and there is one for every angle: those that are violated most are taken in one
         round after the other, and the point nearest to `a` under all of them found by nonnegative least squares.
@@ -125,19 +126,26 @@ class AcquiescentSet:
         Lawson & Hanson (1974), Solving Least Squares Problems, chapter 23 (least distance programming).
         """
         given = _denominator(a)
+        # Of a point so far away that it has no more digits, the nearest is not known better.
+        allowed = max(VIOLATION, ROUNDING * float(np.linalg.norm(given)))
         point, rows, limits = given, np.zeros((0, len(given))), np.zeros(0)
         for _ in range(MOST_CUTS):
             which, angles, values = self._minima(point)
-            violated = values < -VIOLATION
+            violated = values < -allowed
             if not violated.any():
-                return point
+                if point is given:
+                    return given
+                # The set is convex and 0 has this slack: so much nearer to it, every constraint holds.
+                slack = min(float(np.sin(self.angle)), 1.0 - self.t1, self.t2 - 1.0)
+                return point * (slack / (slack + max(0.0, -float(values.min()))))
             normals, edges = self._normals[which[violated]], self._edges[which[violated]]
             new = np.real(normals[:, None] * self._powers(angles[violated], len(given)))
             rows = np.vstack([rows, new])
             limits = np.append(limits, edges - normals.real)
             point, active = _nearest(given, rows, limits)
             rows, limits = rows[active], limits[active]
-        raise ArithmeticError(f"the projection onto {self} has not settled in {MOST_CUTS} rounds")
+        got = f"a denominator of length {np.linalg.norm(given):.3g}, whose nearest member was not found"
+        raise ArgumentError("a", got, f"one that is found in {MOST_CUTS} rounds")
 
     @property
     def _normals(self) -> ComplexArray:

@@ -50,8 +50,8 @@ class Extension:
 def extension(a: ArrayLike, degree: int, region: AcquiescentSet) -> Extension:
     """Extend a denominator by the truncated series of its inverse.
 
-    Of :math:`z^n / p_a(z)` in powers of ``1/z`` the first ``degree + 1`` terms are kept: the product differs from 1 only
-    in higher powers, by what the series leaves out.
+    Of :math:`z^n / p_a(z)` in powers of ``1/z`` the first ``degree + 1`` terms are kept: the product differs from 1
+    only in higher powers, by what the series leaves out.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ def quasi_convexity(risk: IdealisedRisk, weights: ArrayLike) -> QuasiConvexity:
     (True, 0.7692, 1.3301)
     """
     _, gradient = risk.value_and_gradient(weights)
-    w, n = risk.system.check_weights(weights), risk.system.order
+    w = risk.system.check_weights(weights)
     change = w - risk.target
     size, before = FEWEST, np.inf
     while True:
@@ -125,9 +125,11 @@ def _least(risk: IdealisedRisk, w: FloatArray, angles: FloatArray, ratio: FloatA
     for place in minima:
         ends = float(angles[max(place - 1, 0)]), float(angles[min(place + 1, len(angles) - 1)])
         found = minimize_scalar(
-            lambda angle: float(_on_circle(risk, w, np.array([angle]))[0][0]), bounds=ends, method="bounded",
+            lambda angle: float(_on_circle(risk, w, np.array([angle]))[0][0]),
+            bounds=ends,
+            method="bounded",
             options={"xatol": 1e-10},
-        )  # fmt: skip
+        )
         if float(found.fun) < tau:
             tau, at = float(found.fun), float(found.x)
     return tau, at

@@ -17,6 +17,8 @@ FIRST_STEP = 0.1
 LONGER, SHORTER = 1.5, 0.5
 # A step that was made so much shorter moves nothing.
 SHORTEST_STEP = 1e-20
+# Losses that are so many times the mean square of the outputs do not come back.
+TOO_LARGE = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,7 @@ def descend(
     """
     most, wanted = integer_at_least("n_steps", n_steps, 1), positive_number("tolerance", tolerance)
     n = risk.system.order
-    here = _projected(region, risk.system.check_weights(start, "start"), n)
+    here = _projected(region, _stable(risk.system, start), n)
     value, gradient = risk.value_and_gradient(here, method)
     path, values, norms, step, reason = [here], [value], [float(np.linalg.norm(gradient))], FIRST_STEP, "steps"
     for _ in range(most):
@@ -185,18 +187,15 @@ def stochastic_descent(
     if not isinstance(region, AcquiescentSet):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
         raise ArgumentError("region", describe(region), "an AcquiescentSet")
     size, passes = positive_number("step", step), integer_at_least("n_passes", n_passes, 1)
-    begin = np.zeros(system.n_weights) if start is None else system.check_weights(start, "start")
-    radius = float(system.spectral_radius(begin))
-    if not radius < 1.0:
-        raise unstable("start", radius)
-    here = _projected(region, begin, system.order)
+    here = _projected(region, np.zeros(system.n_weights) if start is None else _stable(system, start), system.order)
+    typical = float(np.mean(y**2)) + sequence_loss(system, here, x[0], y[0])[0]
     random = generator(seed, "sequences")
     path, losses, norms = [here], [], []
     for number in range(passes):
         total = moved = 0.0
         for i in random.permutation(len(x)):
             loss, gradient = sequence_loss(system, here, x[i], y[i])
-            if not np.isfinite(loss):
+            if not loss <= TOO_LARGE * typical:
                 raise ArgumentError("step", f"{size:g}, with which losses grow without bound", "a smaller one")
             ahead = _projected(region, here - size / np.sqrt(number + 1.0) * gradient, system.order)
             total, moved, here = total + loss, moved + float(gradient @ gradient), ahead
@@ -225,6 +224,16 @@ def sequence_loss(
             gradient[2 * n - lag] = error[lag:] @ state[:-lag]
         gradient[-1] = error @ inputs
         return float(error @ error) / counted, gradient * (2.0 / counted)
+
+
+def _stable(system: LinearSystem, start: ArrayLike) -> FloatArray:
+    weights = system.check_weights(start, "start")
+    if weights.ndim != 1:
+        raise ArgumentError("start", f"shape {weights.shape}", f"one system ({system.n_weights},)")
+    radius = float(system.spectral_radius(weights))
+    if not radius < 1.0:
+        raise unstable("start", radius)
+    return weights
 
 
 def _projected(region: AcquiescentSet | None, weights: FloatArray, order: int) -> FloatArray:

@@ -127,14 +127,15 @@ class LinearSystem:
         return array
 
     def initial_weights(self, rng: np.random.Generator) -> FloatArray:
-        """Draw weights (k,) of a stable system: reflection coefficients uniform, what is read out normal.
-
-        Every stable denominator has one set of reflection coefficients in (-1, 1), and they no other
-        (Barndorff-Nielsen & Schou 1973, J. Multivariate Analysis 3).
-        """
-        a = np.zeros(0)
-        for reflection in rng.uniform(-1.0, 1.0, self.order):
-            a = np.append(a + reflection * a[::-1], reflection)
+        """Draw weights (k,) of a stable system: poles uniform in the unit disc or in pairs on its real line."""
+        poles: list[complex] = list(rng.uniform(-1.0, 1.0, self.order % 2))
+        for _ in range(self.order // 2):
+            if rng.uniform() < 0.5:
+                poles.extend(rng.uniform(-1.0, 1.0, 2))
+            else:
+                pole = np.sqrt(rng.uniform()) * np.exp(1j * rng.uniform(0.0, np.pi))
+                poles.extend([pole, np.conj(pole)])
+        a = np.real(np.poly(poles))[1:]
         read_out = rng.standard_normal(self.order) / np.sqrt(self.order)
         return np.concatenate([a, read_out, rng.standard_normal(1)])
 

@@ -78,9 +78,15 @@ def test_a_projection_is_inside_to_the_tolerance_and_members_stay(rng):
     for order in (1, 2, 5, 12):
         for _ in range(4):
             point = REGION.project(2.0 * rng.standard_normal(order))
-            assert slack_on_a_grid(REGION, point).min() > -1e-9
+            assert slack_on_a_grid(REGION, point).min() > -1e-13
             assert np.array_equal(REGION.project(0.9 * point), 0.9 * point)
             assert np.abs(np.roots(np.append(1.0, point))).max() < 1.0
+
+
+def test_the_projection_of_a_point_far_away_is_inside_too(rng):
+    for size in (1e6, 1e12):
+        point = REGION.project(size * rng.standard_normal(3))
+        assert slack_on_a_grid(REGION, point).min() > -1e-13
 
 
 def test_no_member_is_nearer_than_the_projection(rng):

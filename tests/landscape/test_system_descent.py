@@ -34,8 +34,8 @@ def test_acquiescent_targets_are_reached(target, region):
     assert found.risk[-1] == risk.value(found.weights)
     assert found.n_steps == len(found.path) - 1 == len(found.gradient_norm) - 1
     if region is not None:
-        assert min(region.margin(w[:2]) for w in found.path) > -1e-9
-        assert min(quasi_convexity(risk, w).tau for w in found.path) > region.least_quasi_convexity
+        assert min(region.margin(w[:2]) for w in found.path) > -1e-13
+        assert min(quasi_convexity(risk, w).tau for w in found.path[::10]) > region.least_quasi_convexity
 
 
 def test_a_target_with_poles_near_the_circle_is_not_reached():
@@ -94,7 +94,7 @@ def test_stochastic_projected_gradients_find_a_system_from_its_sequences(sequenc
     truth, x, y = sequences
     found = stochastic_descent(x, y, 2, REGION, step=0.02, n_passes=8)
     assert REGION.contains(truth[:2])
-    assert min(REGION.margin(w[:2]) for w in found.path) > -1e-9
+    assert min(REGION.margin(w[:2]) for w in found.path) > -1e-13
     # 150 sequences of 45 counted times determine five weights to 0.1 / sqrt(6750) each: so does the end of the run,
     # up to the noise of steps of size 0.02 / sqrt(8)
     assert IdealisedRisk(truth).value(found.weights) < 1e-3
@@ -114,7 +114,7 @@ def test_bad_input_is_refused(sequences):
     _, x, y = sequences
     with refuses("start", "shape (3,)", "(..., 5)"):
         descend(IdealisedRisk(np.zeros(5)), np.zeros(3))
-    with refuses("weights", "spectral radius 1.5", "below 1"):
+    with refuses("start", "spectral radius 1.5", "below 1"):
         descend(IdealisedRisk([0.5, 1.0, 0.0]), [1.5, 0.0, 0.0])
     with refuses("n_steps", "0", "at least 1"):
         descend(IdealisedRisk([0.5, 1.0, 0.0]), np.zeros(3), n_steps=0)
