@@ -42,7 +42,7 @@ class AcquiescentSet:
 
     References
     ----------
-    Hardt, Ma & Recht (2018), JMLR 19, definition 3.1 and lemma 3.3.
+    Hardt, Ma & Recht (2018), Gradient descent learns linear dynamical systems, JMLR 19.
 
     Examples
     --------

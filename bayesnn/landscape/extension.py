@@ -10,7 +10,7 @@ from bayesnn.checks import finite_array, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.landscape.acquiescence import AcquiescentSet
 from bayesnn.landscape.idealised_risk import unstable
-from bayesnn.models.linear_system import LinearSystem
+from bayesnn.models import LinearSystem
 
 CURVE_POINTS = 4096
 
@@ -73,7 +73,7 @@ def extension(a: ArrayLike, degree: int, region: AcquiescentSet) -> Extension:
 
     References
     ----------
-    Hardt, Ma & Recht (2018), JMLR 19, section 6.
+    Hardt, Ma & Recht (2018), Gradient descent learns linear dynamical systems, JMLR 19.
 
     Examples
     --------

@@ -9,7 +9,7 @@ from bayesnn.arrays import ArrayLike, ComplexArray, FloatArray
 from bayesnn.checks import describe, finite_array, integer_at_least, one_of
 from bayesnn.errors import ArgumentError
 from bayesnn.landscape.stein import doubled_powers, solve_stein
-from bayesnn.models.linear_system import LinearSystem, companion
+from bayesnn.models import LinearSystem, companion
 
 METHODS = ("stein", "powers", "parseval")
 # Powers and grids are doubled until what is added is below rounding; beyond so many, only "stein" will do.
@@ -43,7 +43,7 @@ class IdealisedRisk:
 
     References
     ----------
-    Hardt, Ma & Recht (2018), JMLR 19, sections 2 and 3.
+    Hardt, Ma & Recht (2018), Gradient descent learns linear dynamical systems, JMLR 19.
 
     Examples
     --------

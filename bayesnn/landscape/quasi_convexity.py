@@ -44,7 +44,7 @@ class QuasiConvexity:
 
     References
     ----------
-    Hardt, Ma & Recht (2018), JMLR 19, lemma 3.2 and theorem 3.4.
+    Hardt, Ma & Recht (2018), Gradient descent learns linear dynamical systems, JMLR 19.
     """
 
     inner_product: float

@@ -10,7 +10,7 @@ from bayesnn.checks import describe, finite_array, integer_at_least, positive_nu
 from bayesnn.errors import ArgumentError
 from bayesnn.landscape.acquiescence import AcquiescentSet
 from bayesnn.landscape.idealised_risk import IdealisedRisk, unstable
-from bayesnn.models.linear_system import LinearSystem
+from bayesnn.models import LinearSystem
 from bayesnn.seeds import generator
 
 FIRST_STEP = 0.1

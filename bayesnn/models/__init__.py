@@ -3,12 +3,13 @@
 from bayesnn.models.activations import ACTIVATIONS, Activation
 from bayesnn.models.constants import WithConstants
 from bayesnn.models.function import FunctionModel
-from bayesnn.models.linear_system import LinearSystem, StateSpace, companion, windows
+from bayesnn.models.linear_system import LinearSystem
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, Pullback, WeightBlock, block_slices
 from bayesnn.models.parameters import Parameters
 from bayesnn.models.scaling import balanced
 from bayesnn.models.standardised import StandardWeights
+from bayesnn.models.state_space import StateSpace, companion, windows
 from bayesnn.models.symmetry import canonicalize, log_symmetry_order, nearest_image, nearest_images, random_images
 
 __all__ = [

@@ -1,7 +1,5 @@
 """Linear dynamical systems of one input and one output: recurrent networks without a nonlinearity."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.signal import lfilter
 
@@ -9,29 +7,7 @@ from bayesnn.arrays import ArrayLike, ComplexArray, FloatArray
 from bayesnn.checks import finite_array, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.models.model import Pullback, WeightBlock, block_slices
-
-# So few recursions run one after the other in compiled code; more run side by side, a time step at a time.
-FEW_CHAINS = 8
-
-
-@dataclass(frozen=True, eq=False)
-class StateSpace:
-    """Matrices of ``h[t+1] = A h[t] + B x[t]``, ``y[t] = C h[t] + D x[t]``.
-
-    Parameters
-    ----------
-    A : ndarray (order, order)
-        Companion matrix: ones above the diagonal, last row ``-(a_n, ..., a_1)``.
-    B, C : ndarray (order,)
-        Last unit vector; coefficients of the numerator.
-    D : float
-        What passes straight through.
-    """
-
-    A: FloatArray
-    B: FloatArray
-    C: FloatArray
-    D: float
+from bayesnn.models.state_space import StateSpace, companion, solve_recursion
 
 
 class LinearSystem:
@@ -56,7 +32,7 @@ class LinearSystem:
 
     References
     ----------
-    Hardt, Ma & Recht (2018), Gradient descent learns linear dynamical systems, JMLR 19, section 1.1.
+    Hardt, Ma & Recht (2018), Gradient descent learns linear dynamical systems, JMLR 19.
 
     Examples
     --------
@@ -218,7 +194,7 @@ class LinearSystem:
         length = len(cotangent)
         _, state, twice = self._responses(w, length, 3)
         # d2G / da_i da_j = 2 q^(i+j) c / p^3 and d2G / da_i dc_j = -q^(i+n+1-j) / p^2, q = 1 / z
-        thrice, state_twice = _recursion(w[self._a], twice), _recursion(w[self._a], state)
+        thrice, state_twice = solve_recursion(w[self._a], twice), solve_recursion(w[self._a], state)
         lags = range(2, min(2 * n, length - 1) + 1)
         of_a, of_c = np.zeros(2 * n + 1), np.zeros(2 * n + 1)
         for lag in lags:
@@ -289,14 +265,14 @@ class LinearSystem:
         drive = np.zeros((*weights.shape[:-1], length))
         last = min(n, length - 1)
         drive[..., 1 : last + 1] = weights[..., self._c][..., ::-1][..., :last]
-        strictly = _recursion(a, drive)
+        strictly = solve_recursion(a, drive)
         impulse = strictly.copy()
         impulse[..., 0] = weights[..., -1]
         if count == 1:
             return [impulse]
         unit = np.zeros_like(drive)
         unit[..., 0] = 1.0
-        return [impulse, _recursion(a, unit), _recursion(a, strictly)]
+        return [impulse, solve_recursion(a, unit), solve_recursion(a, strictly)]
 
     def _impulse_jacobian(self, weights: FloatArray, length: int) -> tuple[FloatArray, FloatArray]:
         n = self.order
@@ -317,65 +293,3 @@ class LinearSystem:
             gradient[..., 2 * n - lag] = (cotangent[..., lag:] * state[..., : length - lag]).sum(axis=-1)
         gradient[..., -1] = cotangent[..., 0]
         return gradient
-
-
-def companion(a: FloatArray) -> FloatArray:
-    """Companion matrices (..., n, n) of ``z^n + a_1 z^(n-1) + ... + a_n``, a (..., n)."""
-    n = a.shape[-1]
-    matrix = np.zeros((*a.shape, n))
-    matrix[..., :-1, 1:] = np.eye(n - 1)
-    matrix[..., -1, :] = -a[..., ::-1]
-    return matrix
-
-
-def windows(inputs: ArrayLike, length: int) -> FloatArray:
-    """Cut every window of `length` values out of one long series.
-
-    A window that would begin before the series is left out: no past is made up. Row `i` ends with
-    ``inputs[i + length - 1]``.
-
-    Parameters
-    ----------
-    inputs : array_like (S,)
-        The series, evenly spaced in time.
-    length : int
-        Values of each window, T.
-
-    Returns
-    -------
-    ndarray (S - T + 1, T)
-        A copy: inputs of a :class:`LinearSystem`.
-
-    Raises
-    ------
-    ArgumentError
-        If the series is shorter than a window or a value is not finite.
-
-    Examples
-    --------
-    >>> windows([1, 2, 3, 4], 3)
-    array([[1., 2., 3.],
-           [2., 3., 4.]])
-    """
-    series = finite_array("inputs", inputs, (1,), "one series (S,)")
-    width = integer_at_least("length", length, 1)
-    if len(series) < width:
-        raise ArgumentError("inputs", f"{len(series)} values", f"at least one window of {width}")
-    return np.lib.stride_tricks.sliding_window_view(series, width).copy()
-
-
-def _recursion(a: FloatArray, drive: FloatArray) -> FloatArray:
-    """Solve ``s[t] = drive[t] - a_1 s[t-1] - ... - a_n s[t-n]`` from rest: a (..., n), drive (..., T)."""
-    n, length = a.shape[-1], drive.shape[-1]
-    each_a, each_drive = a.reshape(-1, n), drive.reshape(-1, length)
-    chains = len(each_a)
-    if chains <= FEW_CHAINS:
-        rows = [lfilter([1.0], np.append(1.0, each_a[i]), each_drive[i]) for i in range(chains)]
-        return np.asarray(rows).reshape(drive.shape)
-    solved = np.zeros((n + length, chains))
-    oldest_first = np.ascontiguousarray(-each_a[:, ::-1].T)
-    solved[n:] = each_drive.T
-    with np.errstate(over="ignore", invalid="ignore"):
-        for t in range(length):
-            solved[n + t] += (oldest_first * solved[t : n + t]).sum(axis=0)
-    return solved[n:].T.reshape(drive.shape)
