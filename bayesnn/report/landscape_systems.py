@@ -16,7 +16,7 @@ from bayesnn.report.figures import DRAWS, GAUSSIAN, QUIET, new_figure
 
 # Draws shown as points or curves.
 MOST_SHOWN = 400
-LINES = (GAUSSIAN, DRAWS, "#3c8d57", "#8a4fa3", "black")
+LINES = (GAUSSIAN, "#3c8d57", "#8a4fa3", "black")
 
 
 def pole_figure(
@@ -62,13 +62,15 @@ def pole_figure(
     right = min(region.t2, 1.3 * far)
     corner = region.t1 / (1.0 + region.t0)
     edge = [(region.t1, -corner), (right, -right / (1.0 + region.t0)), (right, right / (1.0 + region.t0))]
-    cone.add_patch(Polygon([*edge, (region.t1, corner)], color=GAUSSIAN, alpha=0.12, lw=0, label="acquiescent"))
+    cone.add_patch(Polygon([*edge, (region.t1, corner)], color=GAUSSIAN, alpha=0.12, lw=0, label="cone of the set"))
     plane.set(aspect="equal", xlabel="real part", ylabel="imaginary part", title=title)
-    cone.set(
-        aspect="equal", xlabel="real part", ylabel="imaginary part", title=f"p(z) / z^n on |z| = {region.radius:g}"
+    plane.set(xticks=[-1, -0.5, 0, 0.5, 1], yticks=[-1, -0.5, 0, 0.5, 1])
+    words = f"$p(z) / z^n$ on $|z| = {region.radius:g}$"
+    cone.set(aspect="equal", xlabel="real part", ylabel="imaginary part", title=words)
+    handles, names = plane.get_legend_handles_labels()
+    figure.legend(
+        [*handles, *cone.patches], [*names, "cone of the set"], loc="outside lower center", ncols=5, frameon=False
     )
-    for axis in (plane, cone):
-        axis.legend(frameon=False, fontsize=8, loc="upper right")
     return figure
 
 
@@ -111,8 +113,8 @@ def transfer_figure(systems: Mapping[str, FloatArray], draws: FloatArray | None 
 def quasi_convexity_figure(found: QuasiConvexity) -> Figure:
     """Both factors of the integrand of the identity, and the integrand with what τ guarantees."""
     figure, (factor, integrand) = new_figure(10, 3.8, 1, 2)
-    factor.plot(found.angles, found.ratio, color=GAUSSIAN, lw=1.5, label="2 Re(p / p^)")
-    factor.axhline(found.tau, color=QUIET, ls="--", lw=1, label=f"tau = {found.tau:.3g}")
+    factor.plot(found.angles, found.ratio, color=GAUSSIAN, lw=1.5, label=r"$2\,\mathrm{Re}(p/\hat p)$")
+    factor.axhline(found.tau, color=QUIET, ls="--", lw=1, label=rf"$\tau$ = {found.tau:.3g}")
     factor.axhline(0.0, color="black", lw=0.8)
     factor.plot([found.angle_of_tau], [found.tau], "o", color=DRAWS, ms=5)
     factor.set(title="Ratio of the denominators")
@@ -120,9 +122,14 @@ def quasi_convexity_figure(found: QuasiConvexity) -> Figure:
         found.angles, found.ratio * found.gap, color=DRAWS, alpha=0.25, lw=0, label="integrand: mean = inner product"
     )
     integrand.plot(found.angles, found.ratio * found.gap, color=DRAWS, lw=1.2)
-    integrand.plot(found.angles, found.tau * found.gap, color=GAUSSIAN, lw=1.2, label="tau |G^ - G|^2")
+    guarantee = "a negative ratio: nothing is guaranteed"
+    if found.tau > 0.0:
+        integrand.plot(
+            found.angles, found.tau * found.gap, color=GAUSSIAN, lw=1.2, label=r"$\tau\,|\hat G - G|^2$, guaranteed"
+        )
+        guarantee = rf"at least $\tau g$ = {found.tau * found.excess:.3g}"
     integrand.axhline(0.0, color="black", lw=0.8)
-    integrand.set(title=f"mean {found.integral:.3g}, at least tau g = {found.tau * found.excess:.3g}")
+    integrand.set(title=f"mean {found.integral:.3g}, {guarantee}")
     for axis in (factor, integrand):
         _circle(axis)
         axis.legend(frameon=False, fontsize=8)
