@@ -151,7 +151,7 @@ class AcquiescentSet:
     def _normals(self) -> ComplexArray:
         """Inner normals of the cone's edge (its mirror image is met at the opposite angle), and of the strip's."""
         edge = (1.0 + 1j * (1.0 + self.t0)) / np.hypot(1.0, 1.0 + self.t0)
-        return np.array([edge, 1.0, -1.0])
+        return np.array([edge, 1.0, -1.0], dtype=np.complex128)
 
     @property
     def _edges(self) -> FloatArray:
@@ -159,7 +159,8 @@ class AcquiescentSet:
 
     def _powers(self, angles: FloatArray, n: int) -> ComplexArray:
         """``z^-1, ..., z^-n`` (angles, n) on the circle."""
-        return (np.exp(-1j * angles) / self.radius)[:, None] ** np.arange(1, n + 1)
+        inverse = np.asarray(np.exp(-1j * angles) / self.radius, dtype=np.complex128)
+        return np.asarray(inverse[:, None] ** np.arange(1, n + 1), dtype=np.complex128)
 
     def _minima(self, a: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
         """Local minima over the circle of every constraint's slack: which constraint, angle, value."""
@@ -171,7 +172,9 @@ class AcquiescentSet:
         low = (slack <= np.roll(slack, 1, axis=1)) & (slack <= np.roll(slack, -1, axis=1))
         which, place = np.nonzero(low)
         spacing = 2.0 * np.pi / size
-        from_grid, angles = slack[which, place], place * spacing
+        from_grid: FloatArray = slack[which, place]
+        on_grid: FloatArray = place * spacing
+        angles = on_grid
         normals = self._normals[which]
         for _ in range(NEWTON_STEPS):
             waves = np.exp(-1j * angles[:, None] * lags) * scaled
@@ -179,9 +182,11 @@ class AcquiescentSet:
             bend = np.real(normals * (waves @ (-1.0 * lags**2)))
             step = np.where(bend > 0.0, -slope / np.where(bend > 0.0, bend, 1.0), 0.0)
             angles = angles + np.clip(step, -spacing, spacing)
-        polished = np.real(normals * (1.0 + np.exp(-1j * angles[:, None] * lags) @ scaled)) - self._edges[which]
+        polished: FloatArray = (
+            np.real(normals * (1.0 + np.exp(-1j * angles[:, None] * lags) @ scaled)) - self._edges[which]
+        )
         better = polished < from_grid
-        return which, np.where(better, angles, place * spacing), np.where(better, polished, from_grid)
+        return which, np.where(better, angles, on_grid), np.where(better, polished, from_grid)
 
 
 def _denominator(a: ArrayLike) -> FloatArray:

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import finite_array, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.landscape.acquiescence import AcquiescentSet
 from bayesnn.landscape.idealised_risk import unstable
-from bayesnn.models import LinearSystem
+from bayesnn.models import LinearSystem, filtered
 
 CURVE_POINTS = 4096
 
@@ -91,7 +90,7 @@ def extension(a: ArrayLike, degree: int, region: AcquiescentSet) -> Extension:
         raise unstable("a", radius)
     impulse = np.zeros(d + 1)
     impulse[0] = 1.0
-    inverse = np.asarray(lfilter([1.0], np.append(1.0, denominator), impulse))
+    inverse = filtered(np.ones(1), np.append(1.0, denominator), impulse)
     product = np.convolve(inverse, np.append(1.0, denominator))
     product[1 : d + 1] = 0.0  # exactly: they cancel
     deviation = float(np.abs(region.curve(product[1:], CURVE_POINTS) - 1.0).max())

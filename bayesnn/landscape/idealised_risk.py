@@ -3,13 +3,12 @@
 from functools import cached_property
 
 import numpy as np
-from scipy.signal import lfilter
 
 from bayesnn.arrays import ArrayLike, ComplexArray, FloatArray
 from bayesnn.checks import describe, finite_array, integer_at_least, one_of
 from bayesnn.errors import ArgumentError
 from bayesnn.landscape.stein import doubled_powers, solve_stein
-from bayesnn.models import LinearSystem, companion
+from bayesnn.models import LinearSystem, companion, filtered
 
 METHODS = ("stein", "powers", "parseval")
 # Powers and grids are doubled until what is added is below rounding; beyond so many, only "stein" will do.
@@ -166,8 +165,9 @@ class IdealisedRisk:
     @cached_property
     def _gramian(self) -> FloatArray:
         """Covariance (n, n) of the target's state under white input."""
-        n = self.system.order
-        return solve_stein(self._powers, self._powers, np.outer(np.eye(n)[-1], np.eye(n)[-1]))
+        entered = np.zeros_like(self._powers[0])
+        entered[-1, -1] = 1.0
+        return solve_stein(self._powers, self._powers, entered)
 
     def _by_stein(self, w: FloatArray, by_a: FloatArray, by_c: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         # With d the difference of the states and x the target's, d' = A^ d - B b x and x' = A x + B u, where b are the
@@ -214,8 +214,8 @@ class IdealisedRisk:
         while length <= LONGEST:
             impulse = np.zeros(length)
             impulse[0] = 1.0
-            error = np.asarray(lfilter(numerator, np.append(1.0, self.target[:n]), impulse))
-            error = np.asarray(lfilter([1.0], np.append(1.0, w[:n]), error))
+            error = filtered(numerator, np.append(1.0, self.target[:n]), impulse)
+            error = filtered(np.ones(1), np.append(1.0, w[:n]), error)
             squares = error**2
             if squares[length // 2 :].sum() <= SETTLED * squares.sum():
                 error[0] = w[-1] - self.target[-1]

@@ -85,7 +85,7 @@ def quasi_convexity(risk: IdealisedRisk, weights: ArrayLike) -> QuasiConvexity:
     --------
     >>> found = quasi_convexity(IdealisedRisk([-0.5, 1.0, 0.0]), [0.3, 1.0, 0.0])
     >>> abs(found.inner_product - found.integral) < 1e-12, round(found.tau, 4), round(found.measured, 4)
-    (True, 0.7692, 1.3301)
+    (True, 0.7692, 1.7091)
     """
     _, gradient = risk.value_and_gradient(weights)
     w = risk.system.check_weights(weights)

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe, finite_array, integer_at_least, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.landscape.acquiescence import AcquiescentSet
 from bayesnn.landscape.idealised_risk import IdealisedRisk, unstable
-from bayesnn.models import LinearSystem
+from bayesnn.models import LinearSystem, filtered
 from bayesnn.seeds import generator
 
 FIRST_STEP = 0.1
@@ -190,7 +189,9 @@ def stochastic_descent(
     here = _projected(region, np.zeros(system.n_weights) if start is None else _stable(system, start), system.order)
     typical = float(np.mean(y**2)) + sequence_loss(system, here, x[0], y[0])[0]
     random = generator(seed, "sequences")
-    path, losses, norms = [here], [], []
+    path = [here]
+    losses: list[float] = []
+    norms: list[float] = []
     for number in range(passes):
         total = moved = 0.0
         for i in random.permutation(len(x)):
@@ -201,7 +202,7 @@ def stochastic_descent(
             total, moved, here = total + loss, moved + float(gradient @ gradient), ahead
         path.append(here)
         losses.append(total / len(x))
-        norms.append(np.sqrt(moved / len(x)))
+        norms.append(float(np.sqrt(moved / len(x))))
     return SystemDescent(np.array(path), np.array(losses), np.array(norms), "steps")
 
 
@@ -212,9 +213,9 @@ def sequence_loss(
     n, length = system.order, len(inputs)
     below = np.append(1.0, weights[:n])
     with np.errstate(over="ignore", invalid="ignore"):
-        state = np.asarray(lfilter([1.0], below, inputs))
-        strictly = np.asarray(lfilter(np.append(0.0, weights[n:-1][::-1]), [1.0], state))
-        twice = np.asarray(lfilter([1.0], below, strictly))
+        state = filtered(np.ones(1), below, inputs)
+        strictly = filtered(np.append(0.0, weights[n:-1][::-1]), np.ones(1), state)
+        twice = filtered(np.ones(1), below, strictly)
         error = strictly + weights[-1] * inputs - outputs
         counted = length - length // 4
         error[: length // 4] = 0.0

@@ -9,7 +9,7 @@ from bayesnn.models.model import Model, Pullback, WeightBlock, block_slices
 from bayesnn.models.parameters import Parameters
 from bayesnn.models.scaling import balanced
 from bayesnn.models.standardised import StandardWeights
-from bayesnn.models.state_space import StateSpace, companion, windows
+from bayesnn.models.state_space import StateSpace, companion, filtered, windows
 from bayesnn.models.symmetry import canonicalize, log_symmetry_order, nearest_image, nearest_images, random_images
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "block_slices",
     "canonicalize",
     "companion",
+    "filtered",
     "log_symmetry_order",
     "nearest_image",
     "nearest_images",

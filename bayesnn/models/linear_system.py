@@ -1,13 +1,12 @@
 """Linear dynamical systems of one input and one output: recurrent networks without a nonlinearity."""
 
 import numpy as np
-from scipy.signal import lfilter
 
 from bayesnn.arrays import ArrayLike, ComplexArray, FloatArray
 from bayesnn.checks import finite_array, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.models.model import Pullback, WeightBlock, block_slices
-from bayesnn.models.state_space import StateSpace, companion, solve_recursion
+from bayesnn.models.state_space import StateSpace, companion, filtered, solve_recursion
 
 
 class LinearSystem:
@@ -112,8 +111,10 @@ class LinearSystem:
                 pole = np.sqrt(rng.uniform()) * np.exp(1j * rng.uniform(0.0, np.pi))
                 poles.extend([pole, np.conj(pole)])
         a = np.real(np.poly(poles))[1:]
-        read_out = rng.standard_normal(self.order) / np.sqrt(self.order)
-        return np.concatenate([a, read_out, rng.standard_normal(1)])
+        weights = rng.standard_normal(self.n_weights)
+        weights[self._c] /= np.sqrt(self.order)
+        weights[self._a] = a
+        return weights
 
     def predict(self, weights: FloatArray, x: FloatArray) -> FloatArray:
         """Compute the last output of every sequence.
@@ -234,7 +235,7 @@ class LinearSystem:
         denominator = np.append(1.0, w[self._a])
         numerator = w[-1] * denominator
         numerator[1:] += w[self._c][::-1]
-        return np.asarray(lfilter(numerator, denominator, series, axis=-1))
+        return filtered(numerator, denominator, series)
 
     def transfer_function(self, weights: ArrayLike, z: ArrayLike) -> ComplexArray:
         """Evaluate ``G(z)`` of systems (..., k) at complex numbers `z` (m,): (..., m)."""

@@ -78,14 +78,20 @@ def windows(inputs: ArrayLike, length: int) -> FloatArray:
     return np.lib.stride_tricks.sliding_window_view(series, width).copy()
 
 
+def filtered(numerator: FloatArray, denominator: FloatArray, series: FloatArray) -> FloatArray:
+    """Run series (..., T) from rest through a filter of polynomials in 1/z."""
+    result: FloatArray = lfilter(numerator, denominator, series)
+    return result
+
+
 def solve_recursion(a: FloatArray, drive: FloatArray) -> FloatArray:
     """Solve ``s[t] = drive[t] - a_1 s[t-1] - ... - a_n s[t-n]`` from rest: a (..., n), drive (..., T)."""
     n, length = a.shape[-1], drive.shape[-1]
     each_a, each_drive = a.reshape(-1, n), drive.reshape(-1, length)
     chains = len(each_a)
     if chains <= FEW_CHAINS:
-        rows = [lfilter([1.0], np.append(1.0, each_a[i]), each_drive[i]) for i in range(chains)]
-        return np.asarray(rows).reshape(drive.shape)
+        rows = [filtered(np.ones(1), np.append(1.0, each_a[i]), each_drive[i]) for i in range(chains)]
+        return np.stack(rows).reshape(drive.shape)
     solved = np.zeros((n + length, chains))
     oldest_first = np.ascontiguousarray(-each_a[:, ::-1].T)
     solved[n:] = each_drive.T

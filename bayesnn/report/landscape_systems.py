@@ -41,10 +41,10 @@ def pole_figure(
     """
     figure, (plane, cone) = new_figure(10, 4.8, 1, 2)
     shown = np.zeros((0, 3)) if draws is None else draws[spread_indices(len(draws), MOST_SHOWN)]
-    circle = np.exp(1j * np.linspace(0.0, 2.0 * np.pi, 400))
-    plane.plot(circle.real, circle.imag, color=QUIET, lw=1)
+    around = np.linspace(0.0, 2.0 * np.pi, 400)
+    plane.plot(np.cos(around), np.sin(around), color=QUIET, lw=1)
     if region.radius < 1.0:
-        plane.plot(region.radius * circle.real, region.radius * circle.imag, color=QUIET, ls="--", lw=1)
+        plane.plot(region.radius * np.cos(around), region.radius * np.sin(around), color=QUIET, ls="--", lw=1)
     if len(shown):
         poles = _system_of(shown[0]).poles(shown).ravel()
         plane.plot(poles.real, poles.imag, ".", color=DRAWS, ms=2.5, alpha=0.25, label="draws")

@@ -211,7 +211,7 @@ def test_optimum_laplace_draws_and_agreement_work_on_it(fitted):
     lap = bnn.fit_laplace(post, opt, curvature="hessian")
     sd = np.sqrt(np.diag(lap.posterior_covariance))
     assert np.all(np.abs(opt.weights - truth) < 4.0 * sd)
-    tree = bnn.sample(lap, num_chains=8, num_warmup=100, num_samples=250, seed=0, progress=False)
+    tree = bnn.sample(lap, num_chains=8, num_warmup=200, num_samples=1000, seed=0, progress=False)
     agree = bnn.compare(lap, tree)
     assert agree.verdict == bnn.Verdict.gaussian
     draws = weight_matrix(tree["posterior"].to_dataset(), post.model.weight_blocks).reshape(-1, 5)
