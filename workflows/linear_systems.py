@@ -23,8 +23,9 @@ from bayesnn.report.landscape_systems import descent_figure, pole_figure, quasi_
 from bayesnn.tree import weight_matrix
 
 REGION = AcquiescentSet(t0=0.2, t1=0.05, t2=6.0)
-# An acquiescent target, and one whose poles are all near the circle.
-MILD = np.array([0.3, -0.2, 0.1, 0.5, -1.0, 1.5, 0.3])
+# Acquiescent targets, the second of which a zero near a pole makes ill-conditioned; and one with poles near the circle.
+MILD = np.array([0.3, -0.2, 0.5, -1.0, 0.3])
+NEARLY_CANCELLING = np.array([0.3, -0.2, 0.1, 0.5, -1.0, 1.5, 0.3])
 WILD_ROOTS = [0.95, 0.9, -0.9, 0.9 * np.exp(2j), 0.9 * np.exp(-2j)]
 WILD = np.concatenate([np.real(np.poly(WILD_ROOTS))[1:], [0.5, -1.0, 1.5, 0.3, 1.0], [0.3]])
 # Weeks, without a gap, that are fitted; the rest of the stretch is held out. What a prediction looks back on.
@@ -88,9 +89,14 @@ def three_ways() -> None:
 def landscapes(folder: Path, n_steps: int) -> None:
     """Descend to three targets from the same place: rest."""
     found = acquiescent_extension(WILD[:5], REGION)
-    targets = {"acquiescent": MILD, "poles near the circle": WILD, "the same, extended": extended(WILD, found.u)}
+    targets = {
+        "acquiescent": MILD,
+        "ill-conditioned": NEARLY_CANCELLING,
+        "poles near the circle": WILD,
+        "the same, extended": extended(WILD, found.u),
+    }
     table = Table(title=f"Gradient descent from zero, {n_steps} steps at most")
-    for column in ("target", "order", "margin", "risk at zero", "risk at the end", "steps", "ended by", "tau at zero"):
+    for column in ("target", "order", "margin", "risk at zero", "risk at the end", "steps", "tau at zero", "condition"):
         table.add_column(column)
     paths = {}
     for name, target in targets.items():
@@ -99,8 +105,10 @@ def landscapes(folder: Path, n_steps: int) -> None:
         paths[name] = descend(risk, start, n_steps=n_steps, method="powers" if len(target) < 20 else "parseval")
         end = paths[name]
         margin, tau = REGION.margin(target[: risk.system.order]), quasi_convexity(risk, start).tau
-        cells = (f"{margin:.3g}", f"{end.risk[0]:.4g}", f"{end.risk[-1]:.3g}", str(end.n_steps), end.reason)
-        table.add_row(name, str(risk.system.order), *cells, f"{tau:.3g}")
+        bends = np.linalg.eigvalsh(risk.hessian(target))
+        condition = f"{bends[-1] / bends[0]:.0e}" if bends[0] > 1e-12 * bends[-1] else "singular"
+        cells = (f"{margin:.3g}", f"{end.risk[0]:.4g}", f"{end.risk[-1]:.3g}", str(end.n_steps), f"{tau:.3g}")
+        table.add_row(name, str(risk.system.order), *cells, condition)
     console.print(table)
     descent_figure(paths).savefig(folder / "descent.png", dpi=120)
     quasi_convexity_figure(quasi_convexity(IdealisedRisk(MILD), np.zeros(len(MILD)))).savefig(
