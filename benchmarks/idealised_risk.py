@@ -1,6 +1,6 @@
 """Idealised risk of linear systems and its gradient, by Stein equation, powers and Parseval.
 
-Systems of rising order whose spectral radius is the same; the target's part is not computed anew at every call. One
+Systems of rising order with the same spectral radius; the target's part is not computed anew at every call. One
 core, one BLAS thread. Beside them `scipy.linalg.solve_discrete_lyapunov` on the joint system, for the risk alone.
 """
 
@@ -30,12 +30,12 @@ WANTED_MS = 5.0
 
 
 def system_of(order: int, radius: float, seed: int) -> FloatArray:
-    """Draw a system with poles all over the disc of a radius, one of them on its edge."""
+    """Draw a system whose outermost pole is at a radius."""
     rng = np.random.default_rng([order, seed])
-    # Normal coefficients divided by the order: roots near one circle; scaled so that the largest is at the radius.
     a = rng.standard_normal(order) / order
     system = LinearSystem(order)
     weights = np.concatenate([a, rng.standard_normal(order + 1)])
+    # A factor for all poles at once.
     weights[:order] *= (radius / float(system.spectral_radius(weights))) ** np.arange(1, order + 1)
     return weights
 

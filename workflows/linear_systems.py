@@ -118,7 +118,7 @@ def landscapes(folder: Path, n_steps: int) -> None:
         folder / "quasi_convexity_wild.png", dpi=120
     )
     pole_figure({"acquiescent": MILD, "poles near the circle": WILD}, REGION).savefig(folder / "poles.png", dpi=120)
-    table = Table(title=f"Extension of the second target; the smallest degree is {found.degree}")
+    table = Table(title=f"Extension of the target with poles near the circle; the smallest degree is {found.degree}")
     for column in ("degree", "max |p u / z^(n+d) - 1|", "margin"):
         table.add_column(column)
     for degree in (10, 40, found.degree, 80, 120):
