@@ -31,7 +31,7 @@ from bayesnn.laplace import (
     maximize_evidence,
     save_laplace,
 )
-from bayesnn.models import MLP, DeepLinear, FunctionModel, Model, canonicalize
+from bayesnn.models import MLP, DeepLinear, FunctionModel, LinearSystem, Model, canonicalize
 from bayesnn.optimum import (
     Certificate,
     LinearizedPath,
@@ -79,6 +79,7 @@ __all__ = [
     "LeadingOrder",
     "LearningCoefficient",
     "LeaveOneOut",
+    "LinearSystem",
     "LinearizedPath",
     "LogDensity",
     "MixturePrediction",

@@ -8,9 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 type FloatArray = NDArray[np.float64]
 type IntArray = NDArray[np.int64]
 type BoolArray = NDArray[np.bool_]
+type ComplexArray = NDArray[np.complex128]
 type AnyArray = NDArray[Any]
 
-__all__ = ["AnyArray", "ArrayLike", "BoolArray", "FloatArray", "IntArray", "spread_indices"]
+__all__ = ["AnyArray", "ArrayLike", "BoolArray", "ComplexArray", "FloatArray", "IntArray", "spread_indices"]
 
 
 def spread_indices(size: int, count: int) -> IntArray:

@@ -3,6 +3,7 @@
 import csv
 import os
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from numbers import Real
 from pathlib import Path
 
@@ -20,6 +21,8 @@ SOURCES: dict[str, str] = {
     "concrete": "Yeh (1998), Concrete Compressive Strength, UCI Machine Learning Repository",
     "energy": "Tsanas & Xifara (2012), Energy Efficiency, UCI Machine Learning Repository",
     "yacht": "Gerritsma, Onnink & Versluis (1981), Yacht Hydrodynamics, UCI Machine Learning Repository",
+    "co2": "Keeling & Whorf (2004), Atmospheric carbon dioxide record from Mauna Loa, Carbon Dioxide Information "
+    "Analysis Center",
 }
 
 
@@ -133,8 +136,9 @@ def load(name: str) -> Dataset:
 
     Parameters
     ----------
-    name : {"airfoil", "concrete", "energy", "yacht"}
-        Which.
+    name : {"airfoil", "concrete", "energy", "yacht", "co2"}
+        Which. ``"co2"`` is a series: weekly means at Mauna Loa, ppm, against the date as a fraction of years; weeks
+        without a measurement are left out.
 
     Returns
     -------
@@ -152,6 +156,8 @@ def load(name: str) -> Dataset:
     ((308, 6), 'residuary_resistance', 'CC BY 4.0')
     """
     one_of("name", name, SOURCES)
+    if name == "co2":
+        return _co2()
     data = load_csv(shipped("data", f"{name}.csv"))
     return replace(data, name=name, source=SOURCES[name], licence=_UCI_LICENCE)
 
@@ -202,6 +208,22 @@ def load_csv(path: str | os.PathLike[str], target: str | None = None) -> Dataset
         source=place.name,
         licence="the user's own",
     )
+
+
+def _co2() -> Dataset:
+    """Weeks with a measurement; dates written yyyymmdd become fractions of years."""
+    with shipped("data", "co2.csv").open(newline="", encoding="utf-8") as handle:
+        rows = [(date, value) for date, value in list(csv.reader(handle))[1:] if value]
+    days = [datetime.strptime(date, "%Y%m%d") for date, _ in rows]
+    years = [day.year + (day - datetime(day.year, 1, 1)) / _length_of_year(day.year) for day in days]
+    values = [_number(value, f"co2.csv, {date}") for date, value in rows]
+    return Dataset(
+        "co2", np.array(years)[:, None], np.array(values), ("date",), "co2_ppm", SOURCES["co2"], "public domain"
+    )
+
+
+def _length_of_year(year: int) -> timedelta:
+    return datetime(year + 1, 1, 1) - datetime(year, 1, 1)
 
 
 def _number(cell: str, where: str) -> float:

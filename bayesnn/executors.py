@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from importlib import import_module
 from itertools import pairwise
 from operator import getitem
@@ -64,7 +64,8 @@ def _in_order(tasks: Iterable[Callable[[], Sums]], workers: int) -> Iterator[Sum
         waiting: deque[Future[Sums]] = deque()
         try:
             for task in tasks:
-                waiting.append(pool.submit(task))
+                # A thread begins with NumPy's own error handling and no limit on cores, not with the caller's.
+                waiting.append(pool.submit(copy_context().run, task))
                 if len(waiting) > workers:  # no more results held than there are threads, and one
                     yield waiting.popleft().result()
             while waiting:

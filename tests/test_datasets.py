@@ -20,6 +20,19 @@ def test_shipped_data_have_the_published_size_and_a_licence(name):
     assert data.source
 
 
+def test_the_series_of_carbon_dioxide_has_its_weeks_in_order():
+    data = datasets.load("co2")
+    assert data.x.shape == (2284 - 59, 1)
+    assert data.licence == "public domain"
+    days = np.diff(data.x[:, 0]) * 365.25
+    # a week apart, a leap year's fractions of a year a 366th: but for the 59 weeks without a value
+    assert np.all(days > 6.9)
+    assert round((days / 7.0 - 1.0).sum()) == 59
+    # 29 March is day 88 of 1958, counted from 1 January
+    assert data.x[0, 0] == pytest.approx(1958 + 87 / 365, abs=1e-9)
+    assert (data.y[0], data.y[-1]) == (316.1, 371.5)
+
+
 def test_concrete_has_992_distinct_inputs():
     assert len(np.unique(datasets.load("concrete").x, axis=0)) == 992
 
@@ -92,13 +105,14 @@ def test_splits_that_leave_a_part_empty_are_refused(fraction):
 def test_shipped_files_are_the_ones_their_table_describes():
     """Values are unchanged from the source: the files' digests, taken when they were copied."""
     folder = datasets.shipped("data")
-    for name in ROWS:
+    for name in DIGESTS:
         text = (folder / f"{name}.csv").read_bytes()
         assert hashlib.sha256(text).hexdigest() == DIGESTS[name], name
 
 
 DIGESTS = {
     "airfoil": "2e7c258dbad38328d7c9bd60758c809acfec5d993f88d8b28e70ef494a357326",
+    "co2": "ce3a5fe2bbde5d77fc082d8b38d05462950bfd82de60b19f16bb27185fed0a45",
     "concrete": "1bdebf54f3ddd1663eb1177d0b69e90eecfa03df32cd36f4f4886dc18ba54691",
     "energy": "d20e5cc791720871296dbf6b62c092a1ed97be01975edc53e3b74f9d788eaa7e",
     "yacht": "87babd951b9d6a6262d222df796f1faa250645a12a047f52f5dac5d7e69c156b",

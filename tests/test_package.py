@@ -19,7 +19,7 @@ def test_the_wheel_holds_all_that_the_package_reads(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    for name in ("airfoil", "concrete", "energy", "yacht"):
+    for name in ("airfoil", "co2", "concrete", "energy", "yacht"):
         assert f"bayesnn/_shipped/data/{name}.csv" in names
     assert {
         "bayesnn/_shipped/workflows/concrete.toml",

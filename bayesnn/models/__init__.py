@@ -4,11 +4,13 @@ from bayesnn.models.activations import ACTIVATIONS, Activation
 from bayesnn.models.constants import WithConstants
 from bayesnn.models.deep_linear import DeepLinear
 from bayesnn.models.function import FunctionModel
+from bayesnn.models.linear_system import LinearSystem
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, Pullback, WeightBlock, block_slices
 from bayesnn.models.parameters import Parameters
 from bayesnn.models.scaling import balanced
 from bayesnn.models.standardised import StandardWeights
+from bayesnn.models.state_space import StateSpace, companion, filtered, windows
 from bayesnn.models.symmetry import canonicalize, log_symmetry_order, nearest_image, nearest_images, random_images
 
 __all__ = [
@@ -17,17 +19,22 @@ __all__ = [
     "Activation",
     "DeepLinear",
     "FunctionModel",
+    "LinearSystem",
     "Model",
     "Parameters",
     "Pullback",
     "StandardWeights",
+    "StateSpace",
     "WeightBlock",
     "WithConstants",
     "balanced",
     "block_slices",
     "canonicalize",
+    "companion",
+    "filtered",
     "log_symmetry_order",
     "nearest_image",
     "nearest_images",
     "random_images",
+    "windows",
 ]

@@ -140,7 +140,7 @@ def narrowing_figure(growth: Growth, replicate: int = 0, count: int = 6) -> Figu
         axis.plot(sizes, quantiles[:, [0, 4]], "o-", color=DRAWS, ms=3, lw=1)
         axis.plot(sizes, quantiles[:, 2], "o-", color=DRAWS, ms=3, lw=1.4, label="draws: 2.3, 50, 97.7 %")
         _rows(axis, sizes)
-        axis.set_title(records[-1].weight_names[weight])
+        axis.set_title(records[-1].weight_names[int(weight)])
     for axis in axes[len(chosen) :]:
         axis.set_visible(False)
     if k:

@@ -25,6 +25,7 @@ from bayesnn import (
     maximize_evidence,
 )
 from bayesnn.errors import ArgumentError
+from bayesnn.executors import sum_in_threads
 from tests.refusals import refuses
 
 N = 200  # four blocks of 64 rows, the least the package makes, where blocks are forced to be small
@@ -555,3 +556,14 @@ def test_a_dask_array_whose_rows_nobody_has_counted_is_refused():
     post = Posterior(model, unknown.compute_chunk_sizes(), y[x[:, 0] > 0], likelihood, NormalPrior(1.0))
     wanted = Posterior(model, x[x[:, 0] > 0], y[x[:, 0] > 0], likelihood, NormalPrior(1.0))
     assert_same(something(post), something(wanted))
+
+
+def test_threads_handle_overflow_as_their_caller_does():
+    def squares():
+        return (np.array([1e200]) ** 2,)
+
+    with np.errstate(over="ignore"):
+        (total,) = sum_in_threads([squares, squares], 2)
+    assert np.isinf(total).all()
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        sum_in_threads([squares, squares], 2)
