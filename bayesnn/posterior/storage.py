@@ -3,7 +3,7 @@
 from typing import Any
 
 from bayesnn.errors import ArgumentError
-from bayesnn.models import MLP
+from bayesnn.models import MLP, DeepLinear, LinearSystem, Model
 from bayesnn.posterior.bernoulli import Bernoulli
 from bayesnn.posterior.categorical import Categorical
 from bayesnn.posterior.data import stays_outside
@@ -18,6 +18,9 @@ from bayesnn.posterior.student_t import StudentT
 # The dataclasses among the parts, by name. Subclasses are not among them: their code is the user's.
 LIKELIHOODS = (Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson, StudentT)
 PRIORS = (FlatPrior, NormalPrior)
+NETWORKS: dict[str, type[MLP] | type[DeepLinear] | type[LinearSystem]] = {
+    kind.__name__: kind for kind in (MLP, DeepLinear, LinearSystem)
+}
 PARTS: dict[str, type] = {kind.__name__: kind for kind in (*LIKELIHOODS, *PRIORS)}
 # More bytes of data are not copied into a file.
 LARGEST_DATA = 2**30
@@ -51,24 +54,18 @@ def posterior_parts(posterior: Posterior) -> dict[str, Any]:
     wants = "a network, a likelihood and a prior of this package, and data in memory"
     if isinstance(posterior, LogDensity):
         raise ArgumentError("posterior", "a LogDensity, whose function no file can hold", wants)
-    parts = ((posterior.network, (MLP,)), (posterior.given_likelihood, LIKELIHOODS), (posterior.prior, PRIORS))
+    networks = tuple(NETWORKS.values())
+    parts = ((posterior.network, networks), (posterior.given_likelihood, LIKELIHOODS), (posterior.prior, PRIORS))
     for part, kinds in parts:
         if type(part) not in kinds:
             raise ArgumentError("posterior", f"a {type(part).__name__}, whose code no file can hold", wants)
-    network, x, y = posterior.network, posterior.x, posterior.y
-    assert isinstance(network, MLP)  # it was checked
+    x, y = posterior.x, posterior.y
     if stays_outside(x) or stays_outside(y):
         raise ArgumentError("posterior", "data that are not in memory", wants)
     if x.nbytes + y.nbytes > LARGEST_DATA:
         raise ArgumentError("posterior", f"data of more than {LARGEST_DATA} bytes", wants)
     return {
-        "network": [
-            network.in_features,
-            list(network.hidden),
-            network.out_features,
-            network.activation.name,
-            network.bias,
-        ],
+        "network": [type(posterior.network).__name__, *_arguments_of(posterior.network)],
         "likelihood": posterior.given_likelihood,
         "prior": posterior.prior,
         "x": x,
@@ -78,4 +75,15 @@ def posterior_parts(posterior: Posterior) -> dict[str, Any]:
 
 def posterior_of(parts: dict[str, Any]) -> Posterior:
     """Put a posterior together from what :func:`posterior_parts` returned."""
-    return Posterior(MLP(*parts["network"]), parts["x"], parts["y"], parts["likelihood"], parts["prior"])
+    name, *arguments = parts["network"]
+    return Posterior(NETWORKS[name](*arguments), parts["x"], parts["y"], parts["likelihood"], parts["prior"])
+
+
+def _arguments_of(network: Model) -> list[Any]:
+    """What to call the class of one of :data:`NETWORKS` with."""
+    if isinstance(network, DeepLinear):
+        return [list(network.widths), network.residual]
+    if isinstance(network, LinearSystem):
+        return [network.order]
+    assert isinstance(network, MLP)  # it was checked
+    return [network.in_features, list(network.hidden), network.out_features, network.activation.name, network.bias]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bayesnn.models import MLP, FunctionModel
+from bayesnn.models import MLP, DeepLinear, FunctionModel, LinearSystem
 from bayesnn.posterior import (
     Bernoulli,
     Categorical,
@@ -42,6 +42,9 @@ class MyGaussian(Gaussian):
         (TWO, np.arange(9) % 2, Categorical(), NORMAL),
         (TWO, Y, HeteroscedasticGaussian(), NORMAL),
         (TWO, np.stack([Y, -Y], axis=1), Gaussian(0.3), NORMAL),
+        (DeepLinear((2, 3, 1)), Y, Gaussian(0.3), NORMAL),
+        (DeepLinear((2, 2, 2), residual=True), np.stack([Y, -Y], axis=1), Gaussian("infer"), NORMAL),
+        (LinearSystem(1), Y, Gaussian(0.3), NORMAL),
     ],
     ids=repr,
 )
