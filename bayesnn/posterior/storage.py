@@ -80,7 +80,7 @@ def posterior_of(parts: dict[str, Any]) -> Posterior:
 
 
 def _arguments_of(network: Model) -> list[Any]:
-    """What to call the class of one of :data:`NETWORKS` with."""
+    """Return what to call the class of one of :data:`NETWORKS` with."""
     if isinstance(network, DeepLinear):
         return [list(network.widths), network.residual]
     if isinstance(network, LinearSystem):
