@@ -216,6 +216,7 @@ class _Trial:
         self.functions, self.space = functions, space
         self.gradient: FloatArray
         self.move = HMC(move.value_and_gradient, space.metric, num_integration_steps=TUNING_LENGTH)
+        self.move.dynamics = move.dynamics
         state = _tuned(self.move, log_density, visited[-1], random)
         before = visited.reshape(-1, visited.shape[-1])
         before = before[spread_indices(len(before), N_TRAJECTORIES - len(state.coords))]
@@ -223,11 +224,11 @@ class _Trial:
         weights = np.concatenate([before, state.coords] * repeats)
         self.begin, self.begin_values = weights, functions(weights)
         values, self.gradient = self.move.value_and_gradient(weights)
-        self.weights, self.momenta = weights, random.standard_normal(weights.shape)
+        self.weights, self.momenta = weights, move.dynamics.draw(random, weights.shape)
         # Of equal steps some length would be a full period of many directions at once.
         jitter = self.move.step_size_jitter * (2.0 * random.random_sample((len(weights), 1)) - 1.0)
         self.steps = self.move.step_size * (1.0 + jitter)
-        self.energy = 0.5 * (self.momenta**2).sum(axis=1) - values
+        self.energy = move.dynamics.kinetic(self.momenta) - values
         # Nothing has jumped after no step.
         self.looks: list[int] = [0]
         self.half_squares: list[FloatArray] = []
@@ -251,7 +252,7 @@ class _Trial:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             ends = self.move.integrate(self.weights, self.momenta, self.gradient, self.steps, length - self.looks[-1])
             self.weights, self.momenta, log_prob, self.gradient = ends
-            accepted = acceptance(self.energy - 0.5 * (self.momenta**2).sum(axis=1) + log_prob)
+            accepted = acceptance(self.energy - self.move.dynamics.kinetic(self.momenta) + log_prob)
         weights = np.where(accepted[:, None] > 0.0, self.weights, self.begin)
         jumps = self.space.jumps(self.functions(weights) - self.begin_values, weights - self.begin)
         square = 0.5 * (accepted[:, None] * jumps).T @ jumps / len(jumps)
@@ -283,14 +284,15 @@ def _tuned(
 
 def _first_step_size(move: HMC, points: FloatArray, random: np.random.RandomState) -> float:
     """Double or halve the step size until single steps are accepted by half (Hoffman & Gelman 2014, algorithm 4)."""
-    momenta = random.standard_normal(points.shape)
+    momenta = move.dynamics.draw(random, points.shape)
+    energy = move.dynamics.kinetic(momenta)
     values, gradient = move.value_and_gradient(points)
 
     def accepted(step_size: float) -> float:
         steps = np.full((len(points), 1), step_size)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             _, ends, log_prob, _ = move.integrate(points, momenta, gradient, steps, 1)
-            return float(acceptance(0.5 * (momenta**2 - ends**2).sum(axis=1) + log_prob - values).mean())
+            return float(acceptance(energy - move.dynamics.kinetic(ends) + log_prob - values).mean())
 
     step_size = move.default_step_size
     factor = 2.0 if accepted(step_size) > 0.5 else 0.5

@@ -1,7 +1,6 @@
 """Hamiltonian Monte Carlo in the metric."""
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from emcee.model import Model
@@ -11,6 +10,7 @@ from bayesnn.arrays import ArrayLike, BoolArray, FloatArray, IntArray
 from bayesnn.checks import integer_at_least
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, check_callable, metropolis
+from bayesnn.sampling.moves.dynamics import Dynamics, Hamiltonian, Phase
 
 # An energy error above this many nats is called a divergence (Stan's bound).
 DIVERGENCE = 1000.0
@@ -18,23 +18,6 @@ DIVERGENCE = 1000.0
 # 5.4.2.2): the number of steps by half, for all walkers alike, and the step size of each walker.
 STEPS_JITTER = 0.5
 STEP_SIZE_JITTER = 0.2
-
-
-@runtime_checkable
-class Integrates(Protocol):
-    """A log density that follows whole trajectories by itself, such as ``posterior.fused()``."""
-
-    def leapfrog(
-        self,
-        weights: FloatArray,
-        momenta: FloatArray,
-        gradients: FloatArray,
-        scale: FloatArray,
-        step_sizes: FloatArray,
-        n_steps: int,
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Return weights, momenta (chains, k), log densities (chains,) and gradients at the ends."""
-        ...
 
 
 def trajectory_steps(num_integration_steps: int) -> IntArray:
@@ -84,6 +67,8 @@ class HMC(PreconditionedMove):
 
     #: Share by which the step size of each walker varies.
     step_size_jitter = STEP_SIZE_JITTER
+    #: How trajectories run between draws of the momenta.
+    dynamics: Dynamics = Hamiltonian()
     state_names = (*PreconditionedMove.state_names, "num_integration_steps", "_known")
     # Stan's, above the 0.651 of Beskos et al. (2013), which Hoffman, Radul & Sountsov (2021) take with the harmonic
     # mean over chains: bent posteriors have places where chains stick at that. It costs next to nothing.
@@ -130,14 +115,14 @@ class HMC(PreconditionedMove):
             There.
         accepted : ndarray of bool (walkers,)
         """
-        momenta = random.standard_normal(start.shape)
+        momenta = self.dynamics.draw(random, start.shape)
         steps = self.step_size * (1.0 + self.step_size_jitter * (2.0 * random.random_sample((len(start), 1)) - 1.0))
         n_steps = self._draw_n_steps(random)
         gradient = self._known_at(start)[1]
-        energy = 0.5 * (momenta**2).sum(axis=1) - log_prob
+        energy = self.dynamics.kinetic(momenta) - log_prob
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             weights, momenta, end_log_prob, end_gradient = self.integrate(start, momenta, gradient, steps, n_steps)
-            end_energy = 0.5 * (momenta**2).sum(axis=1) - end_log_prob
+            end_energy = self.dynamics.kinetic(momenta) - end_log_prob
             error = end_energy - energy
         probability, accepted = metropolis(-error, random)
         # What was rejected may hold NaN; it must not reach the state.
@@ -154,13 +139,13 @@ class HMC(PreconditionedMove):
 
     def integrate(
         self, weights: FloatArray, momenta: FloatArray, gradient: FloatArray, steps: FloatArray, n_steps: int
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Integrate Hamilton's equations along a trajectory of every walker.
+    ) -> Phase:
+        """Follow a trajectory of every walker.
 
         Parameters
         ----------
         weights, momenta, gradient : ndarray (walkers, k)
-            Where the trajectories begin; momenta are standard normal.
+            Where the trajectories begin; momenta are as ``dynamics`` draws them.
         steps : ndarray (walkers, 1)
             Step size of each walker.
         n_steps : int
@@ -173,17 +158,8 @@ class HMC(PreconditionedMove):
         gradient : ndarray (walkers, k)
             Where they end; not finite, or without meaning, where the density is not finite on the way.
         """
-        density: object = self.value_and_gradient
-        if isinstance(density, Integrates):
-            return density.leapfrog(weights, momenta, gradient, self.metric.scale, steps[:, 0], n_steps)
-        log_prob = np.empty(len(weights))
-        momenta = momenta + 0.5 * steps * self.metric.pull(gradient)
-        for step in range(n_steps):
-            weights = weights + steps * self.metric.move(momenta)
-            log_prob, gradient = self.value_and_gradient(weights)
-            last = step == n_steps - 1
-            momenta = momenta + (0.5 if last else 1.0) * steps * self.metric.pull(gradient)
-        return weights, momenta, log_prob, gradient
+        density = self.value_and_gradient
+        return self.dynamics.integrate(density, self.metric, weights, momenta, gradient, steps, n_steps)
 
     def _draw_n_steps(self, random: np.random.RandomState) -> int:
         steps = trajectory_steps(self.num_integration_steps)
