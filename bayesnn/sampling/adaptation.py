@@ -1,7 +1,7 @@
 """Warm-up: step size by dual averaging over all chains, metric by averaging over windows."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -11,6 +11,21 @@ from bayesnn.arrays import FloatArray
 LEAST_ACCEPTANCE = 0.05
 
 type ChainMean = Literal["harmonic", "arithmetic"]
+
+
+class StepSizeAdaptation(Protocol):
+    """Finds a step size from what steps of the present one do."""
+
+    step_size: float
+
+    def update(self, seen: FloatArray) -> None:
+        """Learn from one number of each chain (chains,) about one step."""
+        ...
+
+    @property
+    def averaged_step_size(self) -> float:
+        """The step size to keep."""
+        ...
 
 
 @dataclass
@@ -63,6 +78,49 @@ class DualAveraging:
         weight = 1.0 / (self._count + 10.0)
         self._error += weight * (self.target_acceptance - rate - self._error)
         log_step = self._center - np.sqrt(self._count) / 0.05 * self._error
+        fade = self._count**-0.75
+        self._log_average = fade * log_step + (1.0 - fade) * self._log_average
+        self.step_size = float(np.exp(log_step))
+
+    @property
+    def averaged_step_size(self) -> float:
+        """The step size to keep."""
+        return float(np.exp(self._log_average)) if self._count else self.step_size
+
+
+@dataclass
+class EnergyErrorTuning:
+    """Step size of an integrator that is not adjusted, from the variance of its energy errors.
+
+    The error of a leapfrog step grows as the cube of its size, its variance as the sixth power: the step size follows
+    the sixth root of what the variance is over what it should be, in steps that become smaller (Robbins & Monro 1951).
+
+    Parameters
+    ----------
+    step_size : float
+        The first step size; changes with every update.
+    target_variance : float
+        Wanted variance of a step's energy error, per dimension.
+
+    Examples
+    --------
+    >>> tuning = EnergyErrorTuning(step_size=1.0, target_variance=1e-3)
+    >>> for _ in range(300):
+    ...     tuning.update(np.array([tuning.step_size**6]))
+    >>> bool(abs(tuning.averaged_step_size - 1e-3 ** (1 / 6)) < 0.01)
+    True
+    """
+
+    step_size: float
+    target_variance: float
+    _count: int = field(init=False, default=0)
+    _log_average: float = field(init=False, default=0.0)
+
+    def update(self, seen: FloatArray) -> None:
+        """Learn from the mean squares (chains,) of the energy errors of some steps, per dimension."""
+        self._count += 1
+        off = np.log(max(float(np.mean(seen)), 1e-300) / self.target_variance) / 6.0
+        log_step = float(np.log(self.step_size) - np.clip(off, -1.0, 1.0) * self._count**-0.5)
         fade = self._count**-0.75
         self._log_average = fade * log_step + (1.0 - fade) * self._log_average
         self.step_size = float(np.exp(log_step))

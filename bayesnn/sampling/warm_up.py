@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bayesnn.sampling.adaptation import DualAveraging
+from bayesnn.sampling.adaptation import StepSizeAdaptation
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves import IndependenceT, PreconditionedMove, TrackedMove
 
@@ -18,7 +18,7 @@ class WarmUp:
 
     def __init__(self, move: TrackedMove) -> None:
         self._move = move
-        self._averaging = {part: _averaging(part) for part in move.parts if isinstance(part, PreconditionedMove)}
+        self._averaging = {part: part.adaptation() for part in move.parts if isinstance(part, PreconditionedMove)}
 
     @property
     def step_size(self) -> float:
@@ -36,7 +36,7 @@ class WarmUp:
         part = self._move.active
         if isinstance(part, PreconditionedMove) and part.stats is not None:
             averaging = self._averaging[part]
-            averaging.update(part.stats.acceptance_rate)
+            averaging.update(part.seen())
             part.step_size = averaging.step_size
 
     def use_metric(self, metric: Metric, step_size: float | None = None) -> None:
@@ -44,13 +44,13 @@ class WarmUp:
         for part in self._averaging:
             part.use_metric(metric)
             part.step_size = part.default_step_size if step_size is None else step_size
-            self._averaging[part] = _averaging(part)
+            self._averaging[part] = part.adaptation()
 
-    def snapshot(self) -> list[DualAveraging]:
+    def snapshot(self) -> list[StepSizeAdaptation]:
         """Return what is known of each part's step size."""
         return list(self._averaging.values())
 
-    def restore(self, snapshot: list[DualAveraging]) -> None:
+    def restore(self, snapshot: list[StepSizeAdaptation]) -> None:
         """Go on from a snapshot of the warm-up of the same moves."""
         self._averaging = dict(zip(self._averaging, snapshot, strict=True))
 
@@ -58,7 +58,3 @@ class WarmUp:
         """Keep the averaged step sizes."""
         for part, averaging in self._averaging.items():
             part.step_size = averaging.averaged_step_size
-
-
-def _averaging(part: PreconditionedMove) -> DualAveraging:
-    return DualAveraging(part.step_size, part.target_acceptance, part.chain_mean)

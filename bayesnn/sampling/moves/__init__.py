@@ -5,6 +5,7 @@ from bayesnn.sampling.moves.hmc import HMC
 from bayesnn.sampling.moves.independence import IndependenceT
 from bayesnn.sampling.moves.mala import MALA
 from bayesnn.sampling.moves.marginal import MarginalHMC
+from bayesnn.sampling.moves.microcanonical import Microcanonical, MicrocanonicalLangevin
 from bayesnn.sampling.moves.mixture import Mixture
 from bayesnn.sampling.moves.pcn import PCN
 from bayesnn.sampling.moves.random_walk import RandomWalk
@@ -16,6 +17,8 @@ __all__ = [
     "PCN",
     "IndependenceT",
     "MarginalHMC",
+    "Microcanonical",
+    "MicrocanonicalLangevin",
     "Mixture",
     "MoveStats",
     "PreconditionedMove",

@@ -13,7 +13,7 @@ from emcee.state import State
 from bayesnn.arrays import ArrayLike, BoolArray, FloatArray
 from bayesnn.checks import describe, finite_array, positive_number
 from bayesnn.errors import ArgumentError
-from bayesnn.sampling.adaptation import ChainMean
+from bayesnn.sampling.adaptation import ChainMean, DualAveraging, StepSizeAdaptation
 from bayesnn.sampling.metric import Metric, metric_from_inverse_mass_matrix
 
 
@@ -31,12 +31,15 @@ class MoveStats:
         Whether the energy error passed all bounds.
     n_steps : int
         Evaluations of the density, or of its gradient where the move uses that.
+    energy_variance : ndarray (walkers,), optional
+        Mean square of the energy errors of single steps, per dimension, of a move that is not adjusted.
     """
 
     acceptance_rate: FloatArray
     energy: FloatArray
     diverging: BoolArray
     n_steps: int
+    energy_variance: FloatArray | None = None
 
 
 class TrackedMove(Move):
@@ -134,6 +137,15 @@ class PreconditionedMove(WalkerMove):
     def default_step_size(self) -> float:
         """Where to begin: the best order of magnitude for a Gaussian whose covariance the metric is."""
         return self.metric.size**-0.25
+
+    def adaptation(self) -> StepSizeAdaptation:
+        """Return what finds the step size in warm-up, from the present one on."""
+        return DualAveraging(self.step_size, self.target_acceptance, self.chain_mean)
+
+    def seen(self) -> FloatArray:
+        """Return what the last proposal tells of the step size (walkers,)."""
+        assert self.stats is not None  # asked for after a proposal
+        return self.stats.acceptance_rate
 
     def use_metric(self, metric: Metric) -> None:
         """Change the metric; only before the draws that count."""

@@ -106,7 +106,7 @@ class Isokinetic:
         return momenta / np.linalg.norm(momenta, axis=1, keepdims=True)
 
     def kinetic(self, momenta: FloatArray) -> FloatArray:
-        """:math:`(k - 1) \\log \\rho`."""
+        r"""Return :math:`(k - 1) \log \rho`."""
         return (momenta.shape[1] - 1) * np.log(np.linalg.norm(momenta, axis=1))
 
     def integrate(

@@ -9,6 +9,7 @@ from emcee.state import State
 from bayesnn.arrays import ArrayLike, BoolArray, FloatArray
 from bayesnn.checks import integer_at_least, positive_number
 from bayesnn.errors import ArgumentError
+from bayesnn.sampling.adaptation import EnergyErrorTuning, StepSizeAdaptation
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, check_callable
 from bayesnn.sampling.moves.dynamics import Isokinetic
@@ -106,7 +107,7 @@ class MicrocanonicalLangevin(PreconditionedMove):
     """
 
     state_names = (*PreconditionedMove.state_names, "num_integration_steps", "_known")
-    target_acceptance = 1.0
+    target_acceptance = 1.0  # nothing is rejected
 
     def __init__(
         self,
@@ -139,6 +140,16 @@ class MicrocanonicalLangevin(PreconditionedMove):
         super().use_metric(metric)
         self._known = None  # directions were those of the metric before
 
+    def adaptation(self) -> StepSizeAdaptation:
+        """Return what finds the step size in warm-up."""
+        return EnergyErrorTuning(self.step_size, self.energy_variance)
+
+    def seen(self) -> FloatArray:
+        """Mean squares of the energy errors of the last steps, per dimension (walkers,)."""
+        assert self.stats is not None
+        assert self.stats.energy_variance is not None
+        return self.stats.energy_variance
+
     def propose(self, model: Model, state: State) -> tuple[State, BoolArray]:
         """Take the steps of one draw; emcee calls this."""
         self.check_shape(state)
@@ -157,7 +168,9 @@ class MicrocanonicalLangevin(PreconditionedMove):
                 error = self.dynamics.kinetic(ends[1]) - ends[2] + before
             # A step that leaves the numbers, or the energy by far, is not taken; the walker turns back.
             good = np.abs(error) < DIVERGENCE
-            weights, gradient = (np.where(good[:, None], new, old) for new, old in ((ends[0], weights), (ends[3], gradient)))
+            weights, gradient = (
+                np.where(good[:, None], new, old) for new, old in ((ends[0], weights), (ends[3], gradient))
+            )
             log_prob = np.where(good, ends[2], log_prob)
             turned = np.where(good[:, None], ends[1], -momenta)
             squares, stays = squares + np.where(good, error, 0.0) ** 2, stays | ~good
