@@ -11,7 +11,7 @@ from emcee.state import State
 from bayesnn.arrays import FloatArray
 from bayesnn.errors import ArgumentError
 from bayesnn.progress import Tick, progress_bar
-from bayesnn.sampling.adaptation import DualAveraging
+from bayesnn.sampling.adaptation import DualAveraging, EnergyErrorTuning
 from bayesnn.sampling.better_optimum import BetterOptimum
 from bayesnn.sampling.chains import Chains, Recorder
 from bayesnn.sampling.interruption import interruption_held
@@ -25,7 +25,9 @@ from bayesnn.sampling.watch import Watch
 from bayesnn.seeds import legacy_state
 
 # The objects a state on disk may hold.
-KNOWN: dict[str, type] = {kind.__name__: kind for kind in (BetterOptimum, DualAveraging, Metric, Pilot, Wishes)}
+KNOWN: dict[str, type] = {
+    kind.__name__: kind for kind in (BetterOptimum, DualAveraging, EnergyErrorTuning, Metric, Pilot, Wishes)
+}
 # Seconds between commits, and the largest share of the run they may take.
 COMMIT_EVERY, COMMIT_SHARE = 2.0, 0.05
 # Fewer draws make no tree.
