@@ -156,8 +156,8 @@ class MicrocanonicalLangevin(PreconditionedMove):
         weights, momenta, log_prob, gradient = self._begin(state.coords, model.random)
         n_walkers, size = weights.shape
         steps = np.full((n_walkers, 1), self.step_size)
-        # Robnik & Seljak (2024), equation 6, with half of it before a step and half after.
-        noise = np.sqrt(np.expm1(self.step_size / self.decoherence) / size)
+        # Robnik et al. (2023), section 3.2: the direction is forgotten after a way of decoherence * sqrt(k).
+        noise = np.sqrt(np.expm1(2.0 * self.step_size / self.decoherence) / size)
         squares, stays = np.zeros(n_walkers), np.zeros(n_walkers, dtype=bool)
         for _ in range(self.num_integration_steps):
             before = log_prob
