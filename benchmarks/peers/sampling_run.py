@@ -1,8 +1,9 @@
-"""One sampler of NumPyro, BlackJAX or emcee on one posterior, in a process of its own; run by ``sampling.py``.
+"""One sampler of NumPyro, BlackJAX or emcee on one posterior, in a process of its own.
 
-Draws are made in blocks until a rough effective sample size of the function value that mixes worst reaches what is
-wanted, or the time is over; the exact one is computed by the caller. Compiling the block of draws counts as getting
-ready, not as drawing. The clock began when the caller started this process.
+Run by ``sampling.py``, and by ``hard.py``, which wants draws for a fixed time. Draws are made in blocks until a rough
+effective sample size of the function value that mixes worst reaches what is wanted, or the time is over; the exact one
+is computed by the caller. Compiling the block of draws counts as getting ready, not as drawing. The clock began when
+the caller started this process.
 """
 
 import json
@@ -31,12 +32,17 @@ class Clock:
     def run(self, draw_block: Callable[[], np.ndarray]) -> None:
         """Draw blocks of weights (chains, draws, k); warm-up is over."""
         self.warm = time.time() - BEGAN
-        while True:
+        until = self.request.get("until")
+        while until is None or not self.blocks or time.time() - BEGAN < until:
             begin = time.perf_counter()
             self.blocks.append(draw_block())
             self.seconds.append(time.perf_counter() - begin)
             spent = sum(self.seconds[1:])
-            if len(self.seconds) > 2 and (spent > self.request["budget"] or self.rough_ess() > self.request["ess"]):
+            if (
+                until is None
+                and len(self.seconds) > 2
+                and (spent > self.request["budget"] or self.rough_ess() > self.request["ess"])
+            ):
                 break
 
     def rough_ess(self) -> float:
@@ -54,7 +60,7 @@ class Clock:
 
     def result(self) -> tuple[np.ndarray, dict[str, float]]:
         """Return draws, and seconds until the first draw, of the draws, and of one block."""
-        block = float(np.median(self.seconds[1:]))
+        block = float(np.median(self.seconds[1:] or self.seconds))
         compiling = max(0.0, self.seconds[0] - block)
         draws = np.concatenate(self.blocks, axis=1)
         return draws, {"ready": self.warm + compiling, "drawing": block * len(self.blocks)}
@@ -66,23 +72,32 @@ def outputs(weights: np.ndarray, arrays: Any) -> np.ndarray:
     d = x.shape[1]
     w1 = weights[..., : d * hidden].reshape(*weights.shape[:-1], d, hidden)
     b1 = weights[..., d * hidden : (d + 1) * hidden]
-    w2, b2 = weights[..., (d + 1) * hidden : (d + 2) * hidden], weights[..., -1]
+    w2, b2 = weights[..., (d + 1) * hidden : (d + 2) * hidden], weights[..., (d + 2) * hidden]
     sums = np.einsum("nd,cidh->cinh", x, w1) + b1[..., None, :]
     return np.einsum("cinh,cih->cin", np.tanh(sums), w2) + b2[..., None]
 
 
 def log_density_of(arrays: Any) -> Callable[[Any], Any]:
-    """Log density of a 1-hidden-layer tanh network under Gaussian noise and a normal prior, for JAX."""
+    """Log density of a 1-hidden-layer tanh network under Gaussian noise and a normal prior, for JAX.
+
+    Where no noise is given its logarithm is the last coordinate, under a flat prior.
+    """
     import jax.numpy as jnp
 
     x, y = jnp.asarray(arrays["x"]), jnp.asarray(arrays["y"][:, 0])
     d, hidden = x.shape[1], int(arrays["hidden"])
-    noise_precision, precision = float(arrays["sigma"]) ** -2.0, float(arrays["prior_precision"])
+    sigma, precision, n = float(arrays["sigma"]), float(arrays["prior_precision"]), len(arrays["y"])
 
     def log_density(w: Any) -> Any:
         h = jnp.tanh(x @ w[: d * hidden].reshape(d, hidden) + w[d * hidden : (d + 1) * hidden])
-        f = h @ w[(d + 1) * hidden : (d + 2) * hidden] + w[-1]
-        return -0.5 * noise_precision * jnp.sum((y - f) ** 2) - 0.5 * precision * jnp.sum(w**2)
+        last = (d + 2) * hidden
+        f = h @ w[(d + 1) * hidden : last] + w[last]
+        if np.isnan(sigma):
+            log_sigma = w[last + 1]
+            noise = -0.5 * jnp.exp(-2.0 * log_sigma) * jnp.sum((y - f) ** 2) - n * log_sigma
+        else:
+            noise = -0.5 * sigma**-2.0 * jnp.sum((y - f) ** 2)
+        return noise - 0.5 * precision * jnp.sum(w[: last + 1] ** 2)
 
     return log_density
 

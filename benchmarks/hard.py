@@ -1,0 +1,161 @@
+"""Hard posteriors: ``bayesnn.sample`` beside its peers on networks whose chains do not converge, for a fixed time each.
+
+Everybody starts from the same dispersed optima and has 120 seconds, compiling and warm-up counted. What counts is the
+worst R-hat and the least effective sample size of the outputs at held-out inputs, and the held-out log predictive
+density of the pooled draws. README.md tells how to make the environment of the peers.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from sampling import PEER_PYTHON, PEER_SCRIPT, PEERS, THIN, of_ensemble, run
+from scipy.special import logsumexp
+from setting import machine, versions
+
+from bayesnn import (
+    MLP,
+    Gaussian,
+    NormalPrior,
+    Posterior,
+    datasets,
+    find_optimum,
+    fit_laplace,
+    maximize_evidence,
+)
+from bayesnn.chain_statistics import ess, rhat
+
+FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results" / "hard.json"
+OUR_SCRIPT = FOLDER / "hard_ours.py"
+ENTRIES = {
+    "yacht 6-3-1": ("yacht", 3),
+    "yacht 6-8-1": ("yacht", 8),
+    "energy 8-8-1": ("energy", 8),
+    "concrete 8-8-1": ("concrete", 8),
+    "airfoil 5-16-1": ("airfoil", 16),
+}
+N_STARTS, N_OPTIMA, N_HELD_OUT = 64, 8, 50
+SECONDS, BLOCK = 120.0, 20
+
+
+def problem_of(name: str, infer: bool) -> dict[str, np.ndarray]:
+    """Data, noise and prior by the evidence at the best optimum, and the optima where everybody starts."""
+    data, hidden = datasets.load(ENTRIES[name][0]), ENTRIES[name][1]
+    order = np.random.default_rng(0).permutation(len(data.x))
+    held_out, rows = order[:N_HELD_OUT], np.sort(order[N_HELD_OUT:])
+    all_x, all_y = np.asarray(data.x), np.asarray(data.y).reshape(len(data.x), -1)
+    centre, spread = all_x[rows].mean(axis=0), all_x[rows].std(axis=0)
+    y_centre, y_spread = all_y[rows].mean(axis=0), all_y[rows].std(axis=0)
+    x, new_x = (all_x[rows] - centre) / spread, (all_x[held_out] - centre) / spread
+    y, new_y = (all_y[rows] - y_centre) / y_spread, (all_y[held_out] - y_centre) / y_spread
+    net = MLP(x.shape[1], (hidden,), 1)
+    first = Posterior(net, x, y, Gaussian(0.3), NormalPrior(1.0))
+    tuned = maximize_evidence(first, find_optimum(first, n_starts=N_STARTS, seed=0))
+    sigma, precision = tuned.likelihood.noise_sds(tuned.n_rows)[0, 0], tuned.prior_precision[0]
+    likelihood = Gaussian("infer") if infer else Gaussian(float(sigma))
+    posterior = Posterior(net, x, y, likelihood, NormalPrior(float(precision)))
+    found = find_optimum(posterior, n_starts=N_STARTS, seed=0)
+    optima = [each for each in (found, *found.others) if each.certificate.is_optimum][:N_OPTIMA]
+    laplaces = [fit_laplace(posterior, each) for each in optima]
+    # Chains of one optimum begin at the optimum and at draws of its Gaussian, in turns, so that any number of first
+    # starts is spread over the optima.
+    n_each = -(-4 * posterior.n_weights // len(laplaces))
+    draws = [np.vstack([each.mean, each.sample(n_each - 1, seed=i)]) for i, each in enumerate(laplaces)]
+    return {
+        "x": x,
+        "y": y,
+        "new_x": new_x,
+        "new_y": new_y,
+        "hidden": np.array(hidden),
+        "sigma": np.array(np.nan if infer else sigma),
+        "prior_precision": np.array(precision),
+        "optima": np.array([each.weights for each in optima]),
+        "log_densities": np.array([each.log_density for each in optima]),
+        "starts": np.stack(draws, axis=1).reshape(-1, posterior.n_weights),
+    }
+
+
+def judged(
+    arrays: dict[str, np.ndarray], weights: np.ndarray, seconds: dict[str, Any], ensemble: bool
+) -> dict[str, Any]:
+    """Turn draws (chains, draws, k) into the figures."""
+    net = MLP(arrays["x"].shape[1], (int(arrays["hidden"]),), 1)
+    f = np.stack([net.predict(chain[:, : net.n_weights], arrays["new_x"])[..., 0] for chain in weights])
+    effective, disagreement = of_ensemble(f) if ensemble else (float(ess(f).min()), float(rhat(f).max()))
+    log_sigma = np.log(arrays["sigma"]) if weights.shape[2] == net.n_weights else weights[..., -1:]
+    each = -0.5 * ((arrays["new_y"][:, 0] - f) * np.exp(-log_sigma)) ** 2 - log_sigma - 0.5 * np.log(2.0 * np.pi)
+    lpd = logsumexp(each.reshape(-1, f.shape[2]), axis=0) - np.log(f.shape[0] * f.shape[1])
+    figures = {"ess": effective, "rhat": disagreement, "lpd": float(lpd.mean())}
+    return {**seconds, "chains": f.shape[0], "draws": f.shape[1], **figures}
+
+
+def compare(
+    name: str, infer: bool, peers: list[str], peer_python: Path, folder: Path, seconds: float
+) -> dict[str, Any]:
+    """Run everything on one posterior."""
+    arrays = problem_of(name, infer)
+    problem = folder / "problem.npz"
+    np.savez(problem, **arrays)
+    request = {"problem": str(problem), "seed": 0, "until": seconds}
+    rows: dict[str, Any] = {}
+    found = run([sys.executable, str(OUR_SCRIPT)], request, folder / "ours.npz")
+    rows["bayesnn"] = None if found is None else judged(arrays, *found, ensemble=False)
+    for sampler in peers:
+        asked = {**request, "sampler": sampler, "block": BLOCK, "thin": THIN.get(sampler, 1)}
+        found = run([str(peer_python), str(PEER_SCRIPT)], asked, folder / "peer.npz")
+        rows[sampler] = None if found is None else judged(arrays, *found, ensemble=sampler.startswith("emcee"))
+    optima = arrays["log_densities"].tolist()
+    return {"problem": name, "noise": "inferred" if infer else "fixed", "optima": optima, "samplers": rows}
+
+
+def table_of(result: dict[str, Any]) -> Table:
+    """Lay out one entry."""
+    table = Table(title=f"{result['problem']}, noise {result['noise']}")
+    for column in ("sampler", "chains", "draws", "ESS", "R-hat", "held-out lpd"):
+        table.add_column(column)
+    for sampler, row in result["samplers"].items():
+        if row is None:
+            table.add_row(sampler, *["failed"] * 5)
+            continue
+        numbers = (f"{row['ess']:.0f}", f"{row['rhat']:.3f}", f"{row['lpd']:.3f}")
+        table.add_row(sampler, str(row["chains"]), str(row["draws"]), *numbers)
+    return table
+
+
+def main() -> None:
+    """Run the entries asked for, and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=ENTRIES, default=list(ENTRIES))
+    parser.add_argument("--noise", nargs="+", choices=("fixed", "inferred"), default=("fixed", "inferred"))
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
+    parser.add_argument("--peer-python", type=Path, default=PEER_PYTHON)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    results: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.only:
+            for noise in arguments.noise:
+                infer = noise == "inferred"
+                results.append(
+                    compare(name, infer, arguments.peers, arguments.peer_python, Path(folder), arguments.seconds)
+                )
+                Console(width=120).print(table_of(results[-1]))
+                found = {
+                    "seconds": arguments.seconds,
+                    "versions": versions(),
+                    "machine": machine(),
+                    "results": results,
+                }
+                arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
