@@ -46,7 +46,7 @@ SECONDS, BLOCK = 120.0, 20
 
 
 def problem_of(name: str, infer: bool) -> dict[str, np.ndarray]:
-    """Data, noise and prior by the evidence at the best optimum, and the optima where everybody starts."""
+    """Return data, noise and prior by the evidence at the best optimum, and the optima where everybody starts."""
     data, hidden = datasets.load(ENTRIES[name][0]), ENTRIES[name][1]
     order = np.random.default_rng(0).permutation(len(data.x))
     held_out, rows = order[:N_HELD_OUT], np.sort(order[N_HELD_OUT:])

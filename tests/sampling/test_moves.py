@@ -12,6 +12,8 @@ from bayesnn.sampling.moves import (
     PCN,
     IndependenceT,
     MarginalHMC,
+    Microcanonical,
+    MicrocanonicalLangevin,
     Mixture,
     MoveStats,
     PreconditionedMove,
@@ -76,6 +78,13 @@ MOVES = {
         ALIGNED,
         lambda t: MarginalHMC(without_two(t), 1.7 * np.diag(without_two(t).covariance), 0.4, 3),
     ),
+    "microcanonical": (ROTATED, lambda t: Microcanonical(t.value_and_gradient, t.covariance, 0.6, 3)),
+    "microcanonical, one step": (ROTATED, lambda t: Microcanonical(t.value_and_gradient, t.covariance, 1.0, 1)),
+    "microcanonical, diagonal": (
+        ALIGNED,
+        lambda t: Microcanonical(t.value_and_gradient, np.diag(t.covariance), 0.5, 3),
+    ),
+    "microcanonical, inexact": (ROTATED, lambda t: Microcanonical(t.value_and_gradient, inexact(t), 0.5, 4)),
     "mala": (ROTATED, lambda t: MALA(t.value_and_gradient, t.covariance)),
     "mala, diagonal": (ALIGNED, lambda t: MALA(t.value_and_gradient, np.diag(t.covariance), 0.8)),
     "mala, inexact": (ROTATED, lambda t: MALA(t.value_and_gradient, inexact(t), 0.7)),
@@ -108,8 +117,9 @@ def test_every_move_of_the_package_goes_through_the_harness():
         if isinstance(value := getattr(moves, name), type) and issubclass(value, WalkerMove)
     }
     tried = {type(make(target)) for target, make in MOVES.values()}
-    # jumps alone do not mix: they go through a harness of their own, test_symmetry_jump.py
-    assert tried == ours - {PreconditionedMove, WalkerMove, SymmetryJump}
+    # jumps alone do not mix, and what is not adjusted is not exact: harnesses of their own, test_symmetry_jump.py and
+    # test_microcanonical.py
+    assert tried == ours - {PreconditionedMove, WalkerMove, SymmetryJump, MicrocanonicalLangevin}
 
 
 @pytest.mark.parametrize("name", MOVES)

@@ -15,8 +15,7 @@ from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, check_cal
 from bayesnn.sampling.moves.dynamics import Isokinetic
 from bayesnn.sampling.moves.hmc import DIVERGENCE, HMC
 
-# Variance of the energy error of a step, per dimension: what Robnik et al. (2023) aim at, section 4.2, keeps the bias
-# of second moments near 1 % on their targets.
+# Variance of the energy error of a step, per dimension, that Robnik et al. (2023), section 4.2, aim at.
 ENERGY_VARIANCE = 5e-4
 
 
