@@ -305,7 +305,8 @@ def test_stats_are_there_for_every_walker(name):
     potential = -after.log_prob
     if isinstance(move, MarginalHMC):
         potential = -move.marginal.log_density(after.coords[:, move.marginal.kept])
-    assert np.all(stats.energy >= potential - 1e-9)  # kinetic energy is not negative
+    if not isinstance(move, Microcanonical):  # at constant speed it is the logarithm of a momentum
+        assert np.all(stats.energy >= potential - 1e-9)  # kinetic energy is not negative
     assert not stats.diverging.any()
     nominal = getattr(make(target), "num_integration_steps", 1)
     assert 0.5 * nominal - 0.5 <= stats.n_steps <= 1.5 * nominal + 0.5
