@@ -18,7 +18,7 @@ class StepSizeAdaptation(Protocol):
 
     step_size: float
 
-    def update(self, seen: FloatArray) -> None:
+    def update(self, seen: FloatArray, /) -> None:
         """Learn from one number of each chain (chains,) about one step."""
         ...
 

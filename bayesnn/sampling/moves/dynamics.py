@@ -103,7 +103,7 @@ class Isokinetic:
     def draw(self, random: np.random.RandomState, shape: tuple[int, ...]) -> FloatArray:
         """Draw directions: momenta of length 1."""
         momenta = random.standard_normal(shape)
-        return momenta / np.linalg.norm(momenta, axis=1, keepdims=True)
+        return momenta / lengths(momenta)
 
     def kinetic(self, momenta: FloatArray) -> FloatArray:
         r"""Return :math:`(k - 1) \log \rho`."""
@@ -123,12 +123,17 @@ class Isokinetic:
         log_prob, speed = np.empty(len(weights)), np.sqrt(metric.size)
         momenta = turned(momenta, metric.pull(gradient), 0.5 * speed * steps)
         for step in range(n_steps):
-            direction = momenta / np.linalg.norm(momenta, axis=1, keepdims=True)
+            direction = momenta / lengths(momenta)
             weights = weights + speed * steps * metric.move(direction)
             log_prob, gradient = density(weights)
             share = 0.5 if step == n_steps - 1 else 1.0
             momenta = turned(momenta, metric.pull(gradient), share * speed * steps)
         return weights, momenta, log_prob, gradient
+
+
+def lengths(rows: FloatArray) -> FloatArray:
+    """Return Euclidean lengths (walkers, 1) of rows (walkers, k)."""
+    return np.sqrt((rows**2).sum(axis=1, keepdims=True))
 
 
 def turned(momenta: FloatArray, force: FloatArray, times: FloatArray) -> FloatArray:
@@ -138,8 +143,8 @@ def turned(momenta: FloatArray, force: FloatArray, times: FloatArray) -> FloatAr
     :math:`u + e (\sinh \delta + c (\cosh \delta - 1))` and the length is multiplied by
     :math:`\cosh \delta + c \sinh \delta`; here both are multiplied by :math:`e^{-\delta}`, which may be large.
     """
-    length = np.linalg.norm(momenta, axis=1, keepdims=True)
-    strength = np.linalg.norm(force, axis=1, keepdims=True)
+    length = lengths(momenta)
+    strength = lengths(force)
     toward = force / np.maximum(strength, np.finfo(float).tiny)
     direction = momenta / length
     along = (direction * toward).sum(axis=1, keepdims=True)
@@ -148,5 +153,4 @@ def turned(momenta: FloatArray, force: FloatArray, times: FloatArray) -> FloatAr
     # 2 e^-delta times the new direction before it is normalised, and times its length
     new = 2.0 * fading * direction + toward * (1.0 - fading) * (1.0 + fading + along * (1.0 - fading))
     grown = 0.5 * (1.0 + along + (1.0 - along) * fading**2)
-    new /= np.linalg.norm(new, axis=1, keepdims=True)
-    return new * length * grown * np.exp(delta)
+    return new / lengths(new) * length * grown * np.exp(delta)

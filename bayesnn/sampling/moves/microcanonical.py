@@ -12,7 +12,7 @@ from bayesnn.errors import ArgumentError
 from bayesnn.sampling.adaptation import EnergyErrorTuning, StepSizeAdaptation
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, check_callable
-from bayesnn.sampling.moves.dynamics import Isokinetic
+from bayesnn.sampling.moves.dynamics import Isokinetic, lengths
 from bayesnn.sampling.moves.hmc import DIVERGENCE, HMC
 
 # Variance of the energy error of a step, per dimension, that Robnik et al. (2023), section 4.2, aim at.
@@ -173,9 +173,9 @@ class MicrocanonicalLangevin(PreconditionedMove):
             log_prob = np.where(good, ends[2], log_prob)
             turned = np.where(good[:, None], ends[1], -momenta)
             squares, stays = squares + np.where(good, error, 0.0) ** 2, stays | ~good
-            turned = turned / np.linalg.norm(turned, axis=1, keepdims=True)
+            turned = turned / lengths(turned)
             turned = turned + noise * model.random.standard_normal(turned.shape)
-            momenta = turned / np.linalg.norm(turned, axis=1, keepdims=True)
+            momenta = turned / lengths(turned)
         self._known = weights, momenta, log_prob, gradient
         self.stats = MoveStats(
             acceptance_rate=np.ones(n_walkers),
