@@ -25,7 +25,18 @@ from bayesnn.sampling.gradient_check import check_gradients
 from bayesnn.sampling.identity import identity_of
 from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
-from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, MarginalHMC, RandomWalk, TrackedMove, WalkerMove
+from bayesnn.sampling.moves import (
+    HMC,
+    MALA,
+    PCN,
+    IndependenceT,
+    MarginalHMC,
+    Microcanonical,
+    MicrocanonicalLangevin,
+    RandomWalk,
+    TrackedMove,
+    WalkerMove,
+)
 from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.standstill import standstill
@@ -37,7 +48,7 @@ from bayesnn.threads import on_one_blas_thread
 
 type ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
-MOVES = ("auto", "marginal_hmc", "hmc", "mala", "pcn", "random_walk", "independence")
+MOVES = ("auto", "marginal_hmc", "hmc", "microcanonical", "mala", "pcn", "random_walk", "independence")
 # Moves that propose around one Gaussian, wherever a chain is.
 AROUND_ONE = ("pcn", "independence")
 # The marginal density takes products of all pairs of features of the output layer, two for each row and pair, beside
@@ -82,7 +93,7 @@ def sample(
         Draws of each chain.
     seed : int
         Seed of starts, proposals and Gaussian draws: the same seed gives the same tree.
-    move : {"auto", "marginal_hmc", "hmc", "mala", "pcn", "random_walk", "independence"} or a move
+    move : {"auto", "marginal_hmc", "hmc", "microcanonical", "mala", "pcn", "random_walk", "independence"} or a move
         ``"auto"`` is HMC on the hidden weights with the output layer integrated out (``"marginal_hmc"``) for an MLP
         under Gaussian noise and a normal prior, else HMC where there is a gradient, and a random walk for a LogDensity
         without one. A move of :mod:`bayesnn.moves` keeps its metric; its step size is adapted. A ``moves.Mixture``
@@ -209,8 +220,11 @@ def sample(
         settings["step_size"] = chains.step_size
     if ensemble is not None:
         settings["num_ensembles"] = num_ensembles
-    if isinstance(proposal, HMC):
+    if isinstance(proposal, HMC | MicrocanonicalLangevin):
         settings["num_integration_steps"] = proposal.num_integration_steps
+    unadjusted = [part for part in proposal.parts if isinstance(part, MicrocanonicalLangevin)]
+    if unadjusted:
+        settings["bias"] = "; ".join(part.words() for part in unadjusted)
     if chains.store_failure is not None:
         settings["store_failure"] = chains.store_failure
     n_stuck, words = standstill(chains)
@@ -278,7 +292,8 @@ def _proposal(
     one_of("move", move, MOVES)
     if move in AROUND_ONE and target.n_modes > 1:
         wants = (
-            "'marginal_hmc', 'hmc', 'mala', 'random_walk' or a move of your own: this one proposes around one Gaussian"
+            "'marginal_hmc', 'hmc', 'microcanonical', 'mala', 'random_walk' or a move of your own: this one proposes "
+            "around one Gaussian"
         )
         raise ArgumentError("move", f"{move!r} for {target.n_modes} optima", wants)
     begin = "averaged" if metric == "auto" else metric
@@ -296,6 +311,7 @@ def _proposal(
         return IndependenceT(target.best.mean, begin)
     if move == "mala":
         return MALA(value_and_gradient, begin)
-    hmc = HMC(value_and_gradient, begin, num_integration_steps=num_integration_steps)
+    kind = Microcanonical if move == "microcanonical" else HMC
+    hmc = kind(value_and_gradient, begin, num_integration_steps=num_integration_steps)
     hmc.step_size = hmc.default_step_size
     return hmc

@@ -47,6 +47,8 @@ def whiten(draws, exact):
         {"metric": "laplace"},
         {"metric": "diagonal"},
         {"metric": "unit", "num_integration_steps": 24},
+        {"move": "microcanonical"},
+        {"move": "microcanonical", "metric": "diagonal"},
         {"move": "random_walk"},
         {"move": "random_walk", "metric": "laplace"},
         {"start": "laplace_t"},

@@ -89,7 +89,14 @@ def mixture(laplace):
     return moves.Mixture([walk, jump, hmc], [2, 1, 2])
 
 
-@pytest.mark.parametrize("move", ["mala", "pcn", "random_walk", "independence", mixture], ids=str)
+def unadjusted(laplace):
+    return moves.MicrocanonicalLangevin(laplace.posterior.value_and_gradient, laplace.posterior_covariance, 0.2, 4)
+
+
+MOVES = ["mala", "pcn", "random_walk", "independence", "microcanonical", mixture, unadjusted]
+
+
+@pytest.mark.parametrize("move", MOVES, ids=str)
 @pytest.mark.parametrize("step", [25, 80])
 def test_every_move_goes_on_to_the_same_bits(move, step, teacher_laplace, tmp_path):
     arguments = SHORT | {"move": move if isinstance(move, str) else move(teacher_laplace)}

@@ -149,6 +149,14 @@ class MicrocanonicalLangevin(PreconditionedMove):
         assert self.stats.energy_variance is not None
         return self.stats.energy_variance
 
+    def words(self) -> str:
+        """Say what its draws are not."""
+        seen = "unknown" if self.stats is None else f"{float(self.seen().mean()):.2g}"
+        return (
+            f"draws are not adjusted: their bias is of second order in the step, {self.step_size:.3g}, whose energy "
+            f"errors have a variance of {seen} a dimension, wanted {self.energy_variance:.2g}"
+        )
+
     def propose(self, model: Model, state: State) -> tuple[State, BoolArray]:
         """Take the steps of one draw; emcee calls this."""
         self.check_shape(state)
