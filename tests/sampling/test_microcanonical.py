@@ -4,10 +4,12 @@ import emcee
 import numpy as np
 import pytest
 
+from bayesnn.sampling import sample
 from bayesnn.sampling.adaptation import EnergyErrorTuning
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves import Microcanonical, MicrocanonicalLangevin
 from bayesnn.sampling.moves.dynamics import Isokinetic, turned
+from bayesnn.tree import settings_of
 from tests.refusals import refuses
 from tests.statistical import GaussianTarget
 
@@ -121,6 +123,16 @@ def test_walkers_turn_back_where_the_density_ends():
     draws = sampler.get_chain(discard=50, flat=True)
     # uniform in the cube: variance 1/3
     assert np.all(np.abs(draws.var(axis=0) - 1.0 / 3.0) < 0.03)
+
+
+def test_a_run_that_is_not_adjusted_says_so(teacher_laplace):
+    small = {"num_chains": 4, "num_warmup": 30, "num_samples": 12}
+    density = teacher_laplace.posterior.value_and_gradient
+    move = MicrocanonicalLangevin(density, teacher_laplace.posterior_covariance, 0.2, 4)
+    settings = settings_of(sample(teacher_laplace, **small, move=move))
+    assert "draws are not adjusted" in settings["bias"]
+    assert "wanted 0.0005" in settings["bias"]
+    assert "bias" not in settings_of(sample(teacher_laplace, **small, move="microcanonical"))
 
 
 def test_bad_input():
