@@ -74,8 +74,18 @@ def posterior_parts(posterior: Posterior) -> dict[str, Any]:
 
 
 def posterior_of(parts: dict[str, Any]) -> Posterior:
-    """Put a posterior together from what :func:`posterior_parts` returned."""
+    """Put a posterior together from what :func:`posterior_parts` returned.
+
+    Raises
+    ------
+    ArgumentError
+        If the parts are of a network that this version does not know.
+    """
     name, *arguments = parts["network"]
+    if name not in NETWORKS:
+        raise ArgumentError(
+            "posterior", f"a network {name!r}, written by another version", f"one of {', '.join(NETWORKS)}"
+        )
     return Posterior(NETWORKS[name](*arguments), parts["x"], parts["y"], parts["likelihood"], parts["prior"])
 
 

@@ -72,6 +72,12 @@ def test_code_of_the_users_own_is_named(posterior, got):
         posterior_parts(posterior)
 
 
+def test_networks_of_another_version_are_named():
+    parts = posterior_parts(Posterior(NET, X, Y, Gaussian(1.0), NORMAL))
+    with refuses("posterior", "a network 2, written by another version", "MLP"):
+        posterior_of(parts | {"network": parts["network"][1:]})
+
+
 def test_data_outside_memory_and_very_large_data_are_not_copied(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", X)
     mapped = Posterior(NET, np.load(tmp_path / "x.npy", mmap_mode="r"), Y, Gaussian(1.0), NORMAL)
