@@ -246,7 +246,7 @@ def test_fewer_than_two_chains_a_mode_are_refused(network):
 
 @pytest.mark.parametrize("move", ["pcn", "independence"])
 def test_moves_around_one_gaussian_are_refused(move, network):
-    with refuses("move", f"'{move}' for 2 optima", "'hmc', 'mala', 'random_walk'"):
+    with refuses("move", f"'{move}' for 2 optima", "'hmc', 'microcanonical', 'mala', 'random_walk'"):
         sample(network, **SHORT, move=move)
 
 
