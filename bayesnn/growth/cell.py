@@ -129,7 +129,7 @@ def _computed(make_posterior: MakePosterior, cell: Cell, settings: CellSettings,
         if not certify(posterior, optimum.weights).is_optimum:
             found = f"{optimum.status.value}: {message}"
             return Record(cell.n, cell.replicate, key, NO_OPTIMUM, found, weights=tuple(map(float, optimum.weights)))
-    laplaces = {curvature: fit_laplace(posterior, optimum.weights, curvature=curvature) for curvature in CURVATURES}
+    laplaces = {curvature: fit_laplace(posterior, optimum, curvature=curvature) for curvature in CURVATURES}
     tree = sample(
         laplaces["ggn"],
         num_chains=settings.num_chains,

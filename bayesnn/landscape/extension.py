@@ -8,7 +8,7 @@ from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import finite_array, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.landscape.acquiescence import AcquiescentSet
-from bayesnn.landscape.idealised_risk import unstable
+from bayesnn.landscape.idealised_risk import system_weights, unstable
 from bayesnn.models import LinearSystem, filtered
 
 CURVE_POINTS = 4096
@@ -158,10 +158,8 @@ def extended(weights: ArrayLike, u: ArrayLike) -> FloatArray:
     >>> extended([-0.5, 2.0, 0.0], [0.25])
     array([-0.25 , -0.125,  0.5  ,  2.   ,  0.   ])
     """
-    w = finite_array("weights", weights, (1,), "weights a, c and D of a system, shape (2 n + 1,)")
+    w = system_weights("weights", weights)
     factor = np.append(1.0, finite_array("u", u, (1,), "coefficients, shape (d,)"))
-    if len(w) < 3 or len(w) % 2 == 0:
-        raise ArgumentError("weights", f"shape {w.shape}", "weights a, c and D of a system, shape (2 n + 1,)")
     n = len(w) // 2
     below, above = np.convolve(np.append(1.0, w[:n]), factor), np.convolve(w[n:-1][::-1], factor)
     return np.concatenate([below[1:], above[::-1], w[-1:]])

@@ -55,9 +55,7 @@ class IdealisedRisk:
     """
 
     def __init__(self, target: ArrayLike, order: int | None = None) -> None:
-        weights = finite_array("target", target, (1,), "weights a, c and D of a system, shape (2 n + 1,)")
-        if len(weights) < 3 or len(weights) % 2 == 0:
-            raise ArgumentError("target", f"shape {weights.shape}", "weights a, c and D of a system, shape (2 n + 1,)")
+        weights = system_weights("target", target)
         own = len(weights) // 2
         n = own if order is None else integer_at_least("order", order, own)
         #: The systems that are compared with the target.
@@ -99,7 +97,7 @@ class IdealisedRisk:
 
     def value_and_gradient(self, weights: ArrayLike, method: str = "stein") -> tuple[float, FloatArray]:
         """Compute the risk and its gradient (k,); arguments and errors as for :meth:`value`."""
-        w = self._one_system(weights)
+        w = self.system.check_weights(weights, batch=False)
         one_of("method", method, METHODS)
         n = self.system.order
         through = float(w[-1] - self.target[-1])
@@ -115,7 +113,7 @@ class IdealisedRisk:
         ArgumentError
             If the system is unstable, or close to it.
         """
-        w = self._one_system(weights)
+        w = self.system.check_weights(weights, batch=False)
         error = self._impulse_error(w)
         jacobian = self.system.impulse_jacobian(w, len(error))[1]
         return 2.0 * (jacobian.T @ jacobian + self.system.impulse_hessian(w, error))
@@ -145,16 +143,10 @@ class IdealisedRisk:
         ArgumentError
             If an argument has another shape or is not finite.
         """
-        w = self._one_system(weights)
+        w = self.system.check_weights(weights, batch=False)
         both = self.system.impulse_response(np.stack([w, self.target]), integer_at_least("length", length, 1))
         share = 1.0 - np.arange(length) / length
         return float((share * (both[0] - both[1]) ** 2).sum()) + float(sigma_noise) ** 2
-
-    def _one_system(self, weights: ArrayLike) -> FloatArray:
-        w = self.system.check_weights(weights)
-        if w.ndim != 1:
-            raise ArgumentError("weights", f"shape {w.shape}", f"one system ({self.n_weights},)")
-        return w
 
     def _powers_of(self, argument: str, weights: FloatArray) -> list[FloatArray]:
         powers = doubled_powers(companion(weights[: self.system.order]))
@@ -256,6 +248,15 @@ def _too_slow(radius: float) -> ArgumentError:
 def unstable(argument: str, radius: float) -> ArgumentError:
     """Return the refusal of an unstable system, which names its spectral radius."""
     return ArgumentError(argument, f"an unstable system, spectral radius {radius:.6g}", "a spectral radius below 1")
+
+
+def system_weights(argument: str, weights: ArrayLike) -> FloatArray:
+    """Return the weights (2 n + 1,) of a system of whatever order, or raise ArgumentError."""
+    wants = "weights a, c and D of a system, shape (2 n + 1,)"
+    array = finite_array(argument, weights, (1,), wants)
+    if len(array) < 3 or len(array) % 2 == 0:
+        raise ArgumentError(argument, f"shape {array.shape}", wants)
+    return array
 
 
 def _difference(change: FloatArray, target: FloatArray) -> FloatArray:

@@ -88,7 +88,7 @@ def quasi_convexity(risk: IdealisedRisk, weights: ArrayLike) -> QuasiConvexity:
     (True, 0.7692, 1.7091)
     """
     _, gradient = risk.value_and_gradient(weights)
-    w = risk.system.check_weights(weights)
+    w = risk.system.check_weights(weights, batch=False)
     change = w - risk.target
     size, before = FEWEST, np.inf
     while True:

@@ -228,9 +228,7 @@ def sequence_loss(
 
 
 def _stable(system: LinearSystem, start: ArrayLike) -> FloatArray:
-    weights = system.check_weights(start, "start")
-    if weights.ndim != 1:
-        raise ArgumentError("start", f"shape {weights.shape}", f"one system ({system.n_weights},)")
+    weights = system.check_weights(start, "start", batch=False)
     radius = float(system.spectral_radius(weights))
     if not radius < 1.0:
         raise unstable("start", radius)

@@ -93,10 +93,11 @@ class LinearSystem:
             raise ArgumentError("x", f"shape {array.shape}", wants)
         return array
 
-    def check_weights(self, weights: ArrayLike, argument: str = "weights") -> FloatArray:
-        """Return weights (..., k), or raise ArgumentError."""
-        wants = f"shape (..., {self.n_weights}): a, c and D of order {self.order}"
-        array = finite_array(argument, weights, tuple(range(1, 9)), wants)
+    def check_weights(self, weights: ArrayLike, argument: str = "weights", batch: bool = True) -> FloatArray:
+        """Return weights (k,), or (..., k) for a `batch`, or raise ArgumentError."""
+        shape = f"(..., {self.n_weights})" if batch else f"({self.n_weights},)"
+        wants = f"shape {shape}: a, c and D of order {self.order}"
+        array = finite_array(argument, weights, tuple(range(1, 9)) if batch else (1,), wants)
         if array.shape[-1] != self.n_weights:
             raise ArgumentError(argument, f"shape {array.shape}", wants)
         return array
@@ -191,7 +192,7 @@ class LinearSystem:
 
     def impulse_hessian(self, weights: ArrayLike, cotangent: FloatArray) -> FloatArray:
         """Hessian (k, k) of ``cotangent @ impulse_response(weights, T)`` at weights (k,), `cotangent` (T,)."""
-        w, n = self.check_weights(weights), self.order
+        w, n = self.check_weights(weights, batch=False), self.order
         length = len(cotangent)
         _, state, twice = self._responses(w, length, 3)
         # d2G / da_i da_j = 2 q^(i+j) c / p^3 and d2G / da_i dc_j = -q^(i+n+1-j) / p^2, q = 1 / z
@@ -228,9 +229,7 @@ class LinearSystem:
         ArgumentError
             If a shape is another or a value is not finite.
         """
-        w = self.check_weights(weights)
-        if w.ndim != 1:
-            raise ArgumentError("weights", f"shape {w.shape}", f"one system ({self.n_weights},)")
+        w = self.check_weights(weights, batch=False)
         series = finite_array("inputs", inputs, tuple(range(1, 9)), "shape (..., T)")
         denominator = np.append(1.0, w[self._a])
         numerator = w[-1] * denominator
@@ -249,7 +248,7 @@ class LinearSystem:
 
     def state_space(self, weights: ArrayLike) -> StateSpace:
         """Return the matrices of one system (k,)."""
-        w = self.check_weights(weights)
+        w = self.check_weights(weights, batch=False)
         return StateSpace(companion(w[self._a]), np.eye(self.order)[-1], w[self._c].copy(), float(w[-1]))
 
     def poles(self, weights: ArrayLike) -> ComplexArray:

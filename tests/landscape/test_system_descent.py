@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_path(sequences):
 
 def test_bad_input_is_refused(sequences):
     _, x, y = sequences
-    with refuses("start", "shape (3,)", "(..., 5)"):
+    with refuses("start", "shape (3,)", "shape (5,)"):
         descend_system(IdealisedRisk(np.zeros(5)), np.zeros(3))
     with refuses("start", "spectral radius 1.5", "below 1"):
         descend_system(IdealisedRisk([0.5, 1.0, 0.0]), [1.5, 0.0, 0.0])

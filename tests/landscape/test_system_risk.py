@@ -158,9 +158,9 @@ def test_other_bad_input_is_refused():
     with refuses("order", "1", "at least 2"):
         IdealisedRisk(np.zeros(5), order=1)
     risk = IdealisedRisk(np.zeros(5))
-    with refuses("weights", "shape (3,)", "(..., 5)"):
+    with refuses("weights", "shape (3,)", "shape (5,)"):
         risk.value(np.zeros(3))
-    with refuses("weights", "shape (2, 5)", "one system"):
+    with refuses("weights", "shape (2, 5)", "shape (5,): a, c and D of order 2"):
         risk.value(np.zeros((2, 5)))
     with refuses("method", "'exact'", "'stein'"):
         risk.value(np.zeros(5), "exact")

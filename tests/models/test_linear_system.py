@@ -237,7 +237,7 @@ def test_bad_input_is_refused():
         windows([1.0, 2.0], 3)
     with refuses("weights", "shape (6,)", "shape (..., 7)"):
         system.poles(np.zeros(6))
-    with refuses("weights", "shape (2, 7)", "one system (7,)"):
+    with refuses("weights", "shape (2, 7)", "shape (7,): a, c and D of order 3"):
         system.simulate(np.zeros((2, 7)), np.zeros(9))
     with refuses("length", "0", "an integer of at least 1"):
         system.impulse_response(np.zeros(7), 0)

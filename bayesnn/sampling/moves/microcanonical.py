@@ -106,7 +106,6 @@ class MicrocanonicalLangevin(PreconditionedMove):
     """
 
     state_names = (*PreconditionedMove.state_names, "num_integration_steps", "_known")
-    target_acceptance = 1.0  # nothing is rejected
 
     def __init__(
         self,
