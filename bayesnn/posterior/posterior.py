@@ -148,8 +148,13 @@ class Posterior:
         """One name per weight."""
         return self.model.weight_names
 
-    def fused(self) -> "FusedDensity":
+    def fused(self, inverse_temperature: float = 1.0) -> "FusedDensity":
         """Return the log density and its gradient in compiled code, the same numbers several times sooner.
+
+        Parameters
+        ----------
+        inverse_temperature : float
+            Power of the likelihood.
 
         Returns
         -------
@@ -165,10 +170,15 @@ class Posterior:
         # Numba takes a second to load: only those wait who sample.
         from bayesnn.posterior.fused import FusedDensity
 
-        return FusedDensity(self)
+        return FusedDensity(self, inverse_temperature)
 
-    def marginal(self) -> "MarginalDensity":
+    def marginal(self, inverse_temperature: float = 1.0) -> "MarginalDensity":
         """Return the log density of the hidden weights in compiled code, the output layer integrated out.
+
+        Parameters
+        ----------
+        inverse_temperature : float
+            Power of the likelihood.
 
         Returns
         -------
@@ -182,7 +192,7 @@ class Posterior:
         """
         from bayesnn.posterior.fused import MarginalDensity
 
-        return MarginalDensity(self)
+        return MarginalDensity(self, inverse_temperature)
 
     def with_data(self, x: ArrayLike, y: ArrayLike) -> "Posterior":
         """Return the posterior of the same model, likelihood and prior given other data."""

@@ -81,6 +81,26 @@ def test_every_likelihood_has_the_numbers_of_the_oracle(likelihood, hidden):
     assert_same(posterior, points(posterior))
 
 
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_a_power_of_every_likelihood_times_the_prior(likelihood):
+    posterior = posterior_of(likelihood)
+    weights, power = points(posterior), 0.3
+    value, gradient = posterior.fused(inverse_temperature=power)(weights)
+    whole, slope = posterior.value_and_gradient(weights)
+    prior = posterior.log_density(weights) - posterior.log_likelihood(weights).sum(axis=-1)
+    prior_slope = -posterior.prior_precision * (weights - posterior.prior_mean)
+    assert np.allclose(value, prior + power * (whole - prior), rtol=1e-12)
+    expected = prior_slope + power * (slope - prior_slope)
+    assert np.abs(gradient - expected).max() <= 1e-12 * np.abs(slope).max()
+
+
+@pytest.mark.parametrize("inverse_temperature", [0.0, -1.0, np.nan, "cold"])
+def test_a_power_of_the_likelihood_is_above_0(inverse_temperature):
+    for density in (posterior_of().fused, posterior_of().marginal):
+        with refuses("inverse_temperature", "", "above 0"):
+            density(inverse_temperature)
+
+
 @pytest.mark.parametrize("activation", ["tanh", "relu", "softplus", "sin", "identity"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("hidden", [(1,), (9, 2), (17, 3, 5)])

@@ -48,7 +48,7 @@ def kept_points(marginal, chains=5, seed=1):
     return 0.7 * np.random.default_rng(seed).standard_normal((chains, marginal.n_kept))
 
 
-def dense_log_density(posterior, marginal, kept):
+def dense_log_density(posterior, marginal, kept, inverse_temperature=1.0):
     """Log density of the kept coordinates: outputs are linear in the output weights, so targets are normal."""
     weights = np.zeros(posterior.n_weights)
     weights[marginal.kept] = kept
@@ -61,7 +61,10 @@ def dense_log_density(posterior, marginal, kept):
     infers_noise = posterior.n_weights > net.n_weights
     sds = np.exp(kept[-1]) if infers_noise else posterior.likelihood.noise_sds(posterior.n_rows)
     noise = np.broadcast_to(sds, (posterior.n_rows, posterior.y.shape[1])).ravel() ** 2
-    covariance = np.diag(noise) + features @ prior_covariance @ features.T
+    # a power of a normal density is one of a wider noise, but for its constant
+    wider = noise / inverse_temperature
+    constant = 0.5 * (np.log(2 * np.pi * wider) - inverse_temperature * np.log(2 * np.pi * noise)).sum()
+    covariance = np.diag(wider) + features @ prior_covariance @ features.T
     mean = features @ posterior.prior_mean[marginal.integrated]
     prior = [
         0.5 * np.log(t / (2 * np.pi)) - 0.5 * t * (w - m) ** 2
@@ -70,7 +73,7 @@ def dense_log_density(posterior, marginal, kept):
         )
         if t > 0
     ]
-    return multivariate_normal(mean, covariance).logpdf(posterior.y.ravel()) + sum(prior)
+    return multivariate_normal(mean, covariance).logpdf(posterior.y.ravel()) + constant + sum(prior)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -84,8 +87,19 @@ def test_it_is_the_integral(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_its_gradient_is_the_slope(case):
-    marginal = MarginalDensity(problem(**CASES[case]))
+def test_at_another_temperature_it_is_the_integral_of_the_power(case):
+    posterior = problem(**CASES[case])
+    marginal = posterior.marginal(inverse_temperature=0.3)
+    points = kept_points(marginal)
+    expected = [dense_log_density(posterior, marginal, point, 0.3) for point in points]
+    assert np.allclose(marginal(points)[0], expected, rtol=1e-9)
+    assert np.allclose(marginal.log_density(points), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("inverse_temperature", [1.0, 0.3])
+@pytest.mark.parametrize("case", CASES)
+def test_its_gradient_is_the_slope(case, inverse_temperature):
+    marginal = MarginalDensity(problem(**CASES[case]), inverse_temperature)
     points = kept_points(marginal)
     _, gradient = marginal(points)
     step = 1e-5 if case != "relu" else 1e-7

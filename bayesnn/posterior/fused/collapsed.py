@@ -43,6 +43,8 @@ class OutputLayer(NamedTuple):
         Of the output layer: for each output its weights from the last hidden units, then its bias.
     constant : float
         Part of the log density that no coordinate changes.
+    inverse_temperature : float
+        Power of the likelihood; in `noise_precision` and `constant` it is already.
     """
 
     infers_noise: bool
@@ -52,6 +54,7 @@ class OutputLayer(NamedTuple):
     out_precision: FloatArray
     out_mean: FloatArray
     constant: float
+    inverse_temperature: float
 
 
 class Space(NamedTuple):
@@ -234,10 +237,10 @@ def solve_outputs(top: OutputLayer, noise_precision: float, space: Space) -> flo
 
 @inside
 def noise_precision_of(top: OutputLayer, coordinates: FloatArray) -> float:  # pragma: no cover -- compiled
-    """Return what the features' products are multiplied with: 1 where these are over the noise already."""
+    """Return what the features' products are multiplied with: no noise where these are over it already."""
     if top.infers_noise:
-        return np.exp(-2.0 * coordinates[len(coordinates) - 1])
-    return top.noise_precision if top.noise_precision > 0.0 else 1.0
+        return top.inverse_temperature * np.exp(-2.0 * coordinates[len(coordinates) - 1])
+    return top.noise_precision if top.noise_precision > 0.0 else top.inverse_temperature
 
 
 @inlined
@@ -261,7 +264,7 @@ def find_outputs(
         for o in range(n_outputs):
             space.squares[o] += sum_of_squares(features, at + (q + o) * rows, rows)
     value = solve_outputs(top, noise_precision_of(top, coordinates), space)
-    return value + top.constant - n_outputs * problem.n_rows * log_sd
+    return value + top.constant - top.inverse_temperature * n_outputs * problem.n_rows * log_sd
 
 
 @inlined
@@ -412,7 +415,8 @@ def collapsed_value_and_gradient_of(
         for block in range(len(problem.y)):
             go_back(problem, coordinates, block, (block + 1) * of_block - last_layer, width, varies, space, gradient)
         if top.infers_noise:
-            gradient[end] = noise_precision * squared_residuals(top, space) - n_outputs * problem.n_rows + effective
+            counted = top.inverse_temperature * n_outputs * problem.n_rows
+            gradient[end] = noise_precision * squared_residuals(top, space) - counted + effective
     return value + log_prior(coordinates, top.prior_precision, top.prior_mean, with_gradient, gradient)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.checks import positive_number
 from bayesnn.posterior.fused.chains import GRADIENT, LEAPFROG, VALUE, run_chains, run_chains_shared
 from bayesnn.posterior.fused.network import Problem
 from bayesnn.posterior.fused.problem import problem_of
@@ -25,6 +26,8 @@ class FusedDensity:
     ----------
     posterior : Posterior
         Of an :class:`bayesnn.MLP` and a likelihood of this package, with data in memory.
+    inverse_temperature : float
+        Power of the likelihood, above 0: the density is prior times likelihood to this power, constants and all.
 
     Raises
     ------
@@ -43,9 +46,10 @@ class FusedDensity:
     True
     """
 
-    def __init__(self, posterior: Posterior) -> None:
+    def __init__(self, posterior: Posterior, inverse_temperature: float = 1.0) -> None:
         self.posterior = posterior
-        self._problem: Problem = problem_of(posterior)
+        self.inverse_temperature = positive_number("inverse_temperature", inverse_temperature)
+        self._problem: Problem = problem_of(posterior, self.inverse_temperature)
         self._pace = Pace()
         self._work_of_pass = posterior.n_rows * posterior.n_weights
 

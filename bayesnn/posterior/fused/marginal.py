@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from bayesnn.arrays import ArrayLike, FloatArray, IntArray
+from bayesnn.arrays import ArrayLike, BoolArray, FloatArray, IntArray
+from bayesnn.checks import positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.models import MLP, WithConstants
 from bayesnn.posterior.fused.chains import GRADIENT, LEAPFROG, VALUE
@@ -10,6 +11,7 @@ from bayesnn.posterior.fused.collapsed import OutputLayer, run_collapsed, run_co
 from bayesnn.posterior.fused.network import Problem
 from bayesnn.posterior.fused.problem import as_mlp, problem_of
 from bayesnn.posterior.fused.sharing import Pace, share_out
+from bayesnn.posterior.fused.unit_steps import UnitSteps, run_unit_steps, run_unit_steps_shared
 from bayesnn.posterior.gaussian import Gaussian
 from bayesnn.posterior.heteroscedastic import LOG_2PI, InferredGaussian
 from bayesnn.posterior.posterior import Posterior
@@ -32,6 +34,9 @@ class MarginalDensity:
     posterior : Posterior
         Of an :class:`bayesnn.MLP` with hidden units under Gaussian noise, known or ``"infer"``, and a normal prior of
         given precisions.
+    inverse_temperature : float
+        Power of the likelihood, above 0: what is integrated over the output layer is prior times likelihood to this
+        power, constants and all.
 
     Attributes
     ----------
@@ -58,8 +63,9 @@ class MarginalDensity:
     True
     """
 
-    def __init__(self, posterior: Posterior) -> None:
-        problem = problem_of(posterior)
+    def __init__(self, posterior: Posterior, inverse_temperature: float = 1.0) -> None:
+        self.inverse_temperature = positive_number("inverse_temperature", inverse_temperature)
+        problem = problem_of(posterior, self.inverse_temperature)
         likelihood = posterior.likelihood
         if not isinstance(likelihood, Gaussian | InferredGaussian):
             got = f"a likelihood of type {type(likelihood).__name__}"
@@ -78,15 +84,16 @@ class MarginalDensity:
                 "posterior", "a flat prior of output weights", "a proper one, or the law may have no sum"
             )
         self._problem: Problem = problem
-        self._pace = Pace()
+        self._pace, self._unit_pace = Pace(), Pace()
         self._top = OutputLayer(
             infers_noise=isinstance(likelihood, InferredGaussian),
-            noise_precision=_common_precision(likelihood, posterior.n_rows),
+            noise_precision=self.inverse_temperature * _common_precision(likelihood, posterior.n_rows),
             prior_precision=np.ascontiguousarray(precision[self.kept]),
             prior_mean=np.ascontiguousarray(mean[self.kept]),
             out_precision=np.ascontiguousarray(out_precision),
             out_mean=np.ascontiguousarray(mean[self.integrated].reshape(shape)),
             constant=float(problem.constant) + 0.5 * LOG_2PI * len(self.integrated),
+            inverse_temperature=self.inverse_temperature,
         )
 
     def __repr__(self) -> str:
@@ -195,6 +202,43 @@ class MarginalDensity:
         log_volume = np.log(np.diagonal(factors, axis1=-2, axis2=-1)).sum(axis=(-1, -2))
         log_conditional = log_volume - 0.5 * ((standard**2).sum(axis=(-1, -2)) + LOG_2PI * len(self.integrated))
         return self._joined(kept, means + deviations), values + log_conditional
+
+    def step_units(
+        self, kept: FloatArray, log_density: FloatArray, steps: UnitSteps
+    ) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """Try Metropolis steps of single units of the last hidden layer, one after the other.
+
+        Parameters
+        ----------
+        kept : ndarray (chains, m)
+            Where the chains are.
+        log_density : ndarray (chains,)
+            There.
+        steps : UnitSteps
+            What to try.
+
+        Returns
+        -------
+        kept : ndarray (chains, m)
+            Where they are then.
+        log_density : ndarray (chains,)
+        accepted : ndarray of bool (chains, steps)
+        """
+        w, values = np.array(kept, dtype=np.float64, order="C"), np.array(log_density, dtype=np.float64)
+        accepted = np.zeros(steps.units.shape, dtype=np.bool_)
+        problem, top = self._problem, self._top
+
+        def run(chains: slice) -> None:
+            own = UnitSteps(*(array[chains] for array in steps))
+            run_unit_steps(problem, top, w[chains], values[chains], own, accepted[chains])
+
+        def run_shared(parts: int) -> None:
+            run_unit_steps_shared(parts, problem, top, w, values, steps, accepted)
+
+        q = self.n_features
+        work = accepted.size * (self.posterior.n_rows * (steps.moves.shape[2] + q) + q**3 // 3)
+        share_out(run, run_shared, len(w), work, self._unit_pace)
+        return w, values, accepted
 
     def precision_of(self, precision: FloatArray) -> FloatArray:
         """Precision (m, m) of the kept coordinates under a Gaussian of precision (k, k): the Schur complement."""

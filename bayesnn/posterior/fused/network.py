@@ -47,6 +47,8 @@ class Problem(NamedTuple):
         Which log precision, of those after the weights, each weight is in units of; empty where none is inferred.
     centre : ndarray (weights,) or (0,)
         Prior mean of weights whose precision is inferred.
+    inverse_temperature : float
+        Power of the likelihood.
     """
 
     x: FloatArray
@@ -63,6 +65,7 @@ class Problem(NamedTuple):
     prior_mean: FloatArray
     group_of: IntArray
     centre: FloatArray
+    inverse_temperature: float
 
 
 class Room(NamedTuple):
@@ -108,6 +111,14 @@ def room_for(problem: Problem) -> Room:  # pragma: no cover -- compiled
         delta[: n_outputs * rows].reshape(n_outputs, rows),
         np.zeros(len(problem.group_of)),
     )
+
+
+@reordered
+def multiply(out: FloatArray, factor: float, rows: int) -> None:  # pragma: no cover -- compiled
+    """Multiply all outputs of a block with a number."""
+    for o in range(len(out)):
+        for r in range(rows):
+            out[o, r] *= factor
 
 
 @inlined
@@ -263,12 +274,14 @@ def value_and_gradient_of(
         rows = min(stride, problem.n_rows - block * stride)
         forward(problem, weights, block, room)
         part, by_noise = log_likelihood_block(problem, room.out, block, rows, last)
-        value += part
+        value += problem.inverse_temperature * part
         if with_gradient:
             room.out[:, rows:] = 0.0
+            if problem.inverse_temperature != 1.0:
+                multiply(room.out, problem.inverse_temperature, rows)
             backward(problem, weights, block, room, gradient)
             if problem.likelihood == lik.INFERRED:
-                gradient[n - 1] += by_noise
+                gradient[n - 1] += problem.inverse_temperature * by_noise
     if with_gradient and len(room.weights) > 0:
         pull_back(problem, coordinates, gradient)
     return value + log_prior(coordinates, problem.prior_precision, problem.prior_mean, with_gradient, gradient)

@@ -35,8 +35,8 @@ LIKELIHOODS: dict[type, int] = {
 }
 
 
-def problem_of(posterior: Posterior) -> Problem:
-    """Lay out a posterior for the kernel.
+def problem_of(posterior: Posterior, inverse_temperature: float = 1.0) -> Problem:
+    """Lay out a posterior for the kernel, its likelihood to a power.
 
     Raises
     ------
@@ -73,11 +73,12 @@ def problem_of(posterior: Posterior) -> Problem:
         activation=CODES[model.activation.name],
         likelihood=LIKELIHOODS[type(likelihood)],
         parameters=parameters_of(likelihood),
-        constant=posterior.log_prior_normaliser + constant_of(likelihood, y),
+        constant=posterior.log_prior_normaliser + inverse_temperature * constant_of(likelihood, y),
         prior_precision=np.array(posterior.prior_precision),
         prior_mean=np.array(posterior.prior_mean),
         group_of=np.ascontiguousarray(group_of, dtype=np.int64),
         centre=np.ascontiguousarray(centre),
+        inverse_temperature=float(inverse_temperature),
     )
 
 
