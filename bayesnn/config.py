@@ -63,9 +63,17 @@ class SamplingConfig(_Section):
     num_chains: Annotated[int, Field(ge=2)] = 16
     num_warmup: Annotated[int, Field(ge=0)] = 200
     num_samples: Annotated[int, Field(ge=4)] = 500
-    move: Literal["auto", "marginal_hmc", "hmc", "microcanonical", "mala", "pcn", "random_walk", "independence"] = (
-        "auto"
-    )
+    move: Literal[
+        "auto",
+        "marginal_hmc",
+        "hmc",
+        "replica_exchange",
+        "microcanonical",
+        "mala",
+        "pcn",
+        "random_walk",
+        "independence",
+    ] = "auto"
     metric: Literal["auto", "averaged", "laplace", "diagonal", "unit"] = "auto"
     start: Literal["laplace", "laplace_t", "prior"] = "laplace"
     num_integration_steps: Count | None = None

@@ -19,7 +19,9 @@ PREDICTIVE_DRAWS = 50
 LARGEST_LOG_LIKELIHOOD = 2**26
 
 
-def chains_tree(target: Target, chains: Chains, settings: dict[str, Any], seed: int) -> xr.DataTree:
+def chains_tree(
+    target: Target, chains: Chains, settings: dict[str, Any], seed: int, keeps_modes: bool = False
+) -> xr.DataTree:
     """Assemble all groups of a finished run.
 
     Parameters
@@ -33,6 +35,8 @@ def chains_tree(target: Target, chains: Chains, settings: dict[str, Any], seed: 
         What the root attribute shall say.
     seed : int
         Seed of the Gaussian and predictive draws.
+    keeps_modes : bool
+        Whether each chain is of the mode that it began in.
 
     Returns
     -------
@@ -42,7 +46,7 @@ def chains_tree(target: Target, chains: Chains, settings: dict[str, Any], seed: 
     model, weights = posterior.model, chains.weights
     num_chains, n_draws = weights.shape[:2]
     sampled: dict[str, IntArray] = {"chain": np.arange(num_chains), "draw": np.arange(n_draws)}
-    of_chains = {"mode": ("chain", target.mode_of_chains(num_chains))} if target.n_modes > 1 else {}
+    of_chains = {"mode": ("chain", target.mode_of_chains(num_chains))} if keeps_modes else {}
     over_draws, step_size = ("chain", "draw"), chains.step_size
     variables = weight_variables(posterior.network.weight_blocks, posterior.network_weights(weights), over_draws)
     variables |= weight_variables(model.weight_blocks, weights, over_draws)  # the same ones, or what they are made of
@@ -76,7 +80,7 @@ def chains_tree(target: Target, chains: Chains, settings: dict[str, Any], seed: 
         {"mean": (("obs", "output"), mean), "sd": (("obs", "output"), sd)}, coords={"obs": monitor.rows}
     )
     groups |= laplace_groups(laplace, seed)
-    if target.n_modes > 1:
+    if keeps_modes:
         groups["modes"] = target.to_dataset(num_chains)
     tree = xr.DataTree.from_dict(groups, name=TREE_NAME)
     described = {

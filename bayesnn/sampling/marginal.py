@@ -1,10 +1,11 @@
 """What a density of some of the coordinates must be able to do."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from bayesnn.arrays import FloatArray, IntArray
+from bayesnn.arrays import BoolArray, FloatArray, IntArray
+from bayesnn.posterior.unit_steps import UnitSteps
 
 
 class Marginal(Protocol):
@@ -33,4 +34,25 @@ class Marginal(Protocol):
 
     def precision_of(self, precision: FloatArray, /) -> FloatArray:
         """Precision (m, m) of the kept coordinates alone under a Gaussian of this precision (k, k)."""
+        ...
+
+
+@runtime_checkable
+class UnitMarginal(Marginal, Protocol):
+    """One of the hidden weights of a network, whose units can be moved one at a time."""
+
+    @property
+    def unit_prior_precision(self) -> FloatArray:
+        """Prior precision (fan in + bias, units) of each unit of the last hidden layer, its bias last."""
+        ...
+
+    @property
+    def unit_prior_mean(self) -> FloatArray:
+        """Prior mean (fan in + bias, units) of these."""
+        ...
+
+    def step_units(
+        self, kept: FloatArray, log_density: FloatArray, steps: UnitSteps, /
+    ) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """Try steps one after the other; return kept coordinates, log densities and (walkers, steps) acceptances."""
         ...

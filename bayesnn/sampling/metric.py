@@ -137,7 +137,11 @@ def first_metric(name: str, laplace: Laplace | Target, marginal: Marginal | None
 
 
 def averaged_metric(
-    name: str, posterior: Posterior, points: Sequence[FloatArray], marginal: Marginal | None = None
+    name: str,
+    posterior: Posterior,
+    points: Sequence[FloatArray],
+    marginal: Marginal | None = None,
+    inverse_temperature: float = 1.0,
 ) -> Metric | None:
     r"""Return the metric of the GGN averaged over points the chains visited.
 
@@ -155,6 +159,8 @@ def averaged_metric(
         Where to linearize.
     marginal : Marginal, optional
         Of whose coordinates, if not of all: what is left of each GGN for them alone is averaged.
+    inverse_temperature : float
+        Power of the likelihood.
 
     Returns
     -------
@@ -165,6 +171,8 @@ def averaged_metric(
     total, n_used = np.zeros((size, size)), 0
     for point in points:
         ggn = posterior.ggn(point)
+        if inverse_temperature != 1.0:
+            ggn = inverse_temperature * ggn + (1.0 - inverse_temperature) * np.diag(posterior.prior_precision)
         if np.isfinite(ggn).all():
             total, n_used = total + (ggn if marginal is None else marginal.precision_of(ggn)), n_used + 1
     if n_used == 0:

@@ -34,6 +34,7 @@ from bayesnn.sampling.moves import (
     Microcanonical,
     MicrocanonicalLangevin,
     RandomWalk,
+    ReplicaExchange,
     TrackedMove,
     WalkerMove,
 )
@@ -48,7 +49,17 @@ from bayesnn.threads import on_one_blas_thread
 
 type ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
-MOVES = ("auto", "marginal_hmc", "hmc", "microcanonical", "mala", "pcn", "random_walk", "independence")
+MOVES = (
+    "auto",
+    "marginal_hmc",
+    "hmc",
+    "replica_exchange",
+    "microcanonical",
+    "mala",
+    "pcn",
+    "random_walk",
+    "independence",
+)
 # Moves that propose around one Gaussian, wherever a chain is.
 AROUND_ONE = ("pcn", "independence")
 # The marginal density takes products of all pairs of features of the output layer, two for each row and pair, beside
@@ -57,6 +68,8 @@ AROUND_ONE = ("pcn", "independence")
 MOST_PAIRS = 3.0
 # Leapfrog steps until the pilot has chosen, and for good where warm-up is too short for one.
 FIRST_LENGTH = 8
+# Chains of replica exchange, each of which has replicas at all temperatures.
+DEFAULT_SYSTEMS = 4
 
 
 @on_one_blas_thread
@@ -84,8 +97,9 @@ def sample(
         of a few optima. Of several optima, each has its share of the chains; what weights a mixture has does not
         matter. :func:`bayesnn.mode_weights` weighs the modes afterwards.
     num_chains : int, optional
-        Independent chains, advanced together; 16 by default. Of `m` optima, chain `i` begins in mode
-        ``i * m // num_chains``; two chains a mode at least. Of a move of emcee's whose walkers look at each other: all
+        Independent chains, advanced together; 16 by default, and 4 of replica exchange, each with replicas at all
+        temperatures. Of `m` optima, chain `i` begins in mode ``i * m // num_chains``; two chains a mode at least, but
+        for replica exchange, whose chains do not stay there. Of a move of emcee's whose walkers look at each other: all
         walkers of all ensembles, by default as few as it works with, ``num_ensembles * (2 k + 2)``.
     num_warmup : int
         Steps that adapt the step size and the metric, not kept.
@@ -93,12 +107,15 @@ def sample(
         Draws of each chain.
     seed : int
         Seed of starts, proposals and Gaussian draws: the same seed gives the same tree.
-    move : {"auto", "marginal_hmc", "hmc", "microcanonical", "mala", "pcn", "random_walk", "independence"} or a move
-        ``"auto"`` is HMC on the hidden weights with the output layer integrated out (``"marginal_hmc"``) for an MLP
-        under Gaussian noise and a normal prior, else HMC where there is a gradient, and a random walk for a LogDensity
-        without one. A move of :mod:`bayesnn.moves` keeps its metric; its step size is adapted. A ``moves.Mixture``
-        adapts each of its parts. ``"pcn"`` and ``"independence"`` propose around one Gaussian and are refused for
-        several optima. emcee's own moves are run as they are.
+    move : str or a move
+        ``"auto"``, ``"marginal_hmc"``, ``"hmc"``, ``"replica_exchange"``, ``"microcanonical"``, ``"mala"``, ``"pcn"``,
+        ``"random_walk"`` or ``"independence"``. ``"auto"`` is HMC on the hidden weights with the output layer
+        integrated out (``"marginal_hmc"``) for an MLP under Gaussian noise and a normal prior, and replica exchange of
+        it (:class:`bayesnn.moves.ReplicaExchange`) where several optima are given; else HMC where there is a gradient,
+        and a random walk for a LogDensity without one. A move of :mod:`bayesnn.moves` keeps its metric; its step size
+        is adapted. Replica exchange learns both, and its temperatures. A ``moves.Mixture`` adapts each of its parts.
+        ``"pcn"`` and ``"independence"`` propose around one Gaussian and are refused for several optima. emcee's own
+        moves are run as they are.
     num_ensembles : int
         Ensembles of emcee's interacting moves (``StretchMove`` and the like), at least 2: each counts as one chain, and
         R-hat is taken between them.
@@ -170,19 +187,24 @@ def sample(
         integer_at_least("num_integration_steps", num_integration_steps, 1)
     modes = Target.of(target, seed)
     if isinstance(move, str) and move == "auto":
-        move = _fitting_move(modes.posterior)
+        move = _fitting_move(modes)
     ensemble = None
     if isinstance(move, Move):
         move, num_chains, ensemble = as_tracked(move, num_chains, num_ensembles, modes.n_weights)
-    num_chains = num_chains or DEFAULT_CHAINS
-    modes.mode_of_chains(num_chains)  # refuses too few
-    points = start_points(modes, start, num_chains, seed)
+    exchanges = isinstance(move, ReplicaExchange) or move == "replica_exchange"
+    num_chains = num_chains or (DEFAULT_SYSTEMS if exchanges else DEFAULT_CHAINS)
+    if not exchanges:
+        modes.mode_of_chains(num_chains)  # refuses too few
+    density = _density(modes.posterior)
+    proposal = _proposal(modes, density.value_and_gradient, move, metric, num_integration_steps)
+    if isinstance(proposal, ReplicaExchange):
+        points = _begin_replicas(proposal, modes, start, num_chains, seed)
+    else:
+        points = start_points(modes, start, num_chains, seed)
     if isinstance(modes.posterior, LogDensity):
         modes.posterior.check_gradient(points[0])
-    density = _density(modes.posterior)
-    if isinstance(move, WalkerMove):
+    if isinstance(move, WalkerMove) and not isinstance(move, ReplicaExchange):
         check_gradients(move, density.log_density, points, np.sqrt(modes.best.posterior_variance), seed)
-    proposal = _proposal(modes, density.value_and_gradient, move, metric, num_integration_steps or FIRST_LENGTH)
     around_optimum = start if isinstance(start, str) and start != "prior" else None
     wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps, around_optimum)
     functions = Monitor.of(modes.posterior).values
@@ -237,9 +259,12 @@ def sample(
         warnings.warn(schedule.better.words(), BetterOptimumWarning, stacklevel=3)
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
-    if modes.n_modes > 1:
+    keeps_modes = modes.n_modes > 1 and not isinstance(proposal, ReplicaExchange)
+    if keeps_modes:
         settings["n_modes"] = modes.n_modes
-    tree = chains_tree(modes, chains, settings, seed)
+    tree = chains_tree(modes, chains, settings, seed, keeps_modes)
+    if isinstance(proposal, ReplicaExchange):
+        tree["tempering"] = xr.DataTree(proposal.to_dataset())
     labels = chain_labels(points, ensemble)
     if labels:
         tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().assign_coords(labels))
@@ -251,15 +276,33 @@ def sample(
     return tree
 
 
-def _fitting_move(posterior: Posterior) -> str:
+def _fitting_move(target: Target) -> str:
     """Return the move that ``"auto"`` stands for."""
+    posterior = target.posterior
     if isinstance(posterior, LogDensity):
         return "hmc" if posterior.has_gradient else "random_walk"
     try:
         marginal = posterior.marginal()
     except ArgumentError:
         return "hmc"
-    return "marginal_hmc" if marginal.n_features**2 <= MOST_PAIRS * posterior.n_weights else "hmc"
+    if marginal.n_features**2 > MOST_PAIRS * posterior.n_weights:
+        return "hmc"
+    # Chains of one mode do not reach another by themselves.
+    return "marginal_hmc" if target.n_modes == 1 else "replica_exchange"
+
+
+def _begin_replicas(
+    move: ReplicaExchange, target: Target, start: str | ArrayLike, num_chains: int, seed: int
+) -> FloatArray:
+    """Place all replicas, which share the modes among them, and return the starts (chains, k) of the coldest."""
+    if isinstance(start, str):
+        points = start_points(target, start, num_chains * move.num_levels, seed)
+        points = points.reshape(num_chains, move.num_levels, -1).swapaxes(0, 1)
+    else:
+        points = start_points(target, start, num_chains, seed)
+        points = np.broadcast_to(points, (move.num_levels, *points.shape))
+    move.begin(points)
+    return points[0].copy()
 
 
 @dataclass(frozen=True)
@@ -285,18 +328,21 @@ def _proposal(
     value_and_gradient: ValueAndGradient,
     move: str | TrackedMove,
     metric: str,
-    num_integration_steps: int,
+    length: int | None,
 ) -> TrackedMove:
     if isinstance(move, TrackedMove):
+        if isinstance(move, ReplicaExchange) and move.posterior is not target.posterior:
+            raise ArgumentError("move", "replica exchange of another posterior", "one of the posterior that is sampled")
         return move.copied()  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
     if move in AROUND_ONE and target.n_modes > 1:
-        wants = (
-            "'marginal_hmc', 'hmc', 'microcanonical', 'mala', 'random_walk' or a move of your own: this one proposes "
-            "around one Gaussian"
-        )
+        others = "', '".join(name for name in MOVES if name not in AROUND_ONE)
+        wants = f"'{others}' or a move of your own: this one proposes around one Gaussian"
         raise ArgumentError("move", f"{move!r} for {target.n_modes} optima", wants)
     begin = "averaged" if metric == "auto" else metric
+    num_integration_steps = length or FIRST_LENGTH
+    if move == "replica_exchange":
+        return _replica_exchange(target, begin, length)
     if move == "marginal_hmc":
         marginal = target.posterior.marginal()
         hmc = MarginalHMC(marginal, first_metric(begin, target, marginal), num_integration_steps=num_integration_steps)
@@ -315,3 +361,20 @@ def _proposal(
     hmc = kind(value_and_gradient, begin, num_integration_steps=num_integration_steps)
     hmc.step_size = hmc.default_step_size
     return hmc
+
+
+def _replica_exchange(target: Target, metric: str, length: int | None) -> ReplicaExchange:
+    """Return a ladder with the output layer integrated out, where it can be."""
+    posterior = target.posterior
+    if isinstance(posterior, LogDensity):
+        raise ArgumentError("move", "'replica_exchange' of a LogDensity", "a Posterior: likelihood and prior apart")
+    try:
+        marginal = posterior.marginal()
+    except ArgumentError:
+        marginal = None
+    begin = first_metric(metric, target, marginal)
+    return (
+        ReplicaExchange(posterior, begin)
+        if length is None
+        else ReplicaExchange(posterior, begin, num_integration_steps=length)
+    )

@@ -9,7 +9,7 @@ from bayesnn.arrays import FloatArray, spread_indices
 from bayesnn.sampling.adaptation import window_ends
 from bayesnn.sampling.better_optimum import BetterOptimum, better_optimum
 from bayesnn.sampling.metric import Metric, averaged_metric, first_metric
-from bayesnn.sampling.moves import HMC, MALA, MarginalHMC, TrackedMove
+from bayesnn.sampling.moves import HMC, MALA, MarginalHMC, ReplicaExchange, TrackedMove
 from bayesnn.sampling.pilot import Functions, Pilot, run_pilot
 from bayesnn.sampling.snapshot import Snapshot
 from bayesnn.sampling.target import Target
@@ -90,7 +90,10 @@ class Schedule:
         self._move, self._target, self._log_density, self._functions = move, target, log_density, functions
         self._wishes, self._seed, self._num_warmup = wishes, seed, num_warmup
         self._adapts = wishes.metric in (*AVERAGED, "auto")
-        self._ends = window_ends(num_warmup, self._adapts or wishes.wants_pilot)
+        self._ladder = move if isinstance(move, ReplicaExchange) else None
+        self._ends = window_ends(num_warmup, self._adapts or wishes.wants_pilot or self._ladder is not None)
+        if self._ladder is not None:
+            self._ladder.learns = num_warmup > 0
         self._visited: list[FloatArray] = []
         self._marginal = move.marginal if isinstance(move, MarginalHMC) else None
 
@@ -102,8 +105,11 @@ class Schedule:
             self.better = better_optimum(self._target, weights, start, self._seed)
             if self.better is not None:
                 weights[:], starts_anew = self.better.points, True
-        self._visited.append(weights.copy())
-        if step + 1 in self._ends:
+        if self._ladder is None:
+            self._visited.append(weights.copy())
+        if step + 1 in self._ends and self._ladder is not None:
+            self._renew(self._ladder)
+        elif step + 1 in self._ends:
             self._end_window(self._ends.index(step + 1))
         if step + 1 == self._num_warmup:
             self.warm_up.finish()
@@ -144,6 +150,12 @@ class Schedule:
                 self.warm_up.use_metric(metric)
         self._visited = []
 
+    def _renew(self, ladder: ReplicaExchange) -> None:
+        """Move the levels of a ladder, and learn the metric of each."""
+        for part, metric in zip(ladder.trajectories, ladder.renew(), strict=True):
+            if metric is not None:
+                self.warm_up.renew(part, metric)
+
     def _choose(self, move: HMC) -> None:
         """Run the pilot, and go on with what it finds."""
         names = CANDIDATES if self._wishes.metric == "auto" else (str(self._wishes.metric),)
@@ -174,6 +186,8 @@ class Schedule:
     def _settle(self) -> None:
         """Keep the trajectories the pilot chose, in steps of the size that was found since."""
         move = self._move
+        if self._ladder is not None:
+            self._ladder.settle()
         if self.pilot is None or self._wishes.length is not None or not isinstance(move, HMC):
             return
         self.pilot = replace(self.pilot, kept_step_size=move.step_size)

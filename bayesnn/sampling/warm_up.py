@@ -33,18 +33,22 @@ class WarmUp:
 
     def learn(self) -> None:
         """Learn from what the last proposal did."""
-        part = self._move.active
-        if isinstance(part, PreconditionedMove) and part.stats is not None:
-            averaging = self._averaging[part]
-            averaging.update(part.seen())
-            part.step_size = averaging.step_size
+        for part in self._move.active:
+            if isinstance(part, PreconditionedMove) and part.stats is not None:
+                averaging = self._averaging[part]
+                averaging.update(part.seen())
+                part.step_size = averaging.step_size
 
     def use_metric(self, metric: Metric, step_size: float | None = None) -> None:
         """Change the metric of all parts, whose step sizes then begin anew, from `step_size` if one is known."""
         for part in self._averaging:
-            part.use_metric(metric)
-            part.step_size = part.default_step_size if step_size is None else step_size
-            self._averaging[part] = part.adaptation()
+            self.renew(part, metric, step_size)
+
+    def renew(self, part: PreconditionedMove, metric: Metric, step_size: float | None = None) -> None:
+        """Change the metric of one part."""
+        part.use_metric(metric)
+        part.step_size = part.default_step_size if step_size is None else step_size
+        self._averaging[part] = part.adaptation()
 
     def snapshot(self) -> list[StepSizeAdaptation]:
         """Return what is known of each part's step size."""

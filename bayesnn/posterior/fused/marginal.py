@@ -11,10 +11,11 @@ from bayesnn.posterior.fused.collapsed import OutputLayer, run_collapsed, run_co
 from bayesnn.posterior.fused.network import Problem
 from bayesnn.posterior.fused.problem import as_mlp, problem_of
 from bayesnn.posterior.fused.sharing import Pace, share_out
-from bayesnn.posterior.fused.unit_steps import UnitSteps, run_unit_steps, run_unit_steps_shared
+from bayesnn.posterior.fused.unit_steps import run_unit_steps, run_unit_steps_shared
 from bayesnn.posterior.gaussian import Gaussian
 from bayesnn.posterior.heteroscedastic import LOG_2PI, InferredGaussian
 from bayesnn.posterior.posterior import Posterior
+from bayesnn.posterior.unit_steps import UnitSteps
 
 # What a task does not take.
 _NONE, _NO_STEPS, _NO_MEANS, _NO_FACTORS = np.empty((1, 0)), np.empty(0), np.empty((0, 0, 0)), np.empty((0, 0, 0, 0))
@@ -84,6 +85,7 @@ class MarginalDensity:
                 "posterior", "a flat prior of output weights", "a proper one, or the law may have no sum"
             )
         self._problem: Problem = problem
+        self._unit_places = _last_hidden_layer(network)
         self._pace, self._unit_pace = Pace(), Pace()
         self._top = OutputLayer(
             infers_noise=isinstance(likelihood, InferredGaussian),
@@ -108,6 +110,16 @@ class MarginalDensity:
     def n_features(self) -> int:
         """Number of weights of each output, q."""
         return self._top.out_mean.shape[1]
+
+    @property
+    def unit_prior_precision(self) -> FloatArray:
+        """Prior precision (fan in + bias, units) of each unit of the last hidden layer, its bias last."""
+        return self._top.prior_precision[self._unit_places]
+
+    @property
+    def unit_prior_mean(self) -> FloatArray:
+        """Prior mean (fan in + bias, units) of these."""
+        return self._top.prior_mean[self._unit_places]
 
     def __call__(self, kept: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Log density and gradient.
@@ -229,7 +241,7 @@ class MarginalDensity:
         problem, top = self._problem, self._top
 
         def run(chains: slice) -> None:
-            own = UnitSteps(*(array[chains] for array in steps))
+            own = UnitSteps(steps.units[chains], steps.is_fresh[chains], steps.moves[chains], steps.thresholds[chains])
             run_unit_steps(problem, top, w[chains], values[chains], own, accepted[chains])
 
         def run_shared(parts: int) -> None:
@@ -297,6 +309,14 @@ def _common_precision(likelihood: Gaussian | InferredGaussian, n_rows: int) -> f
         return 0.0
     sds = likelihood.noise_sds(n_rows)
     return float(sds.flat[0]) ** -2.0 if np.all(sds == sds.flat[0]) else 0.0
+
+
+def _last_hidden_layer(network: MLP) -> IntArray:
+    """Return the places of the last hidden layer's weights and biases (fan in + bias, units)."""
+    fan_in, units, fan_out = network.widths[-3:]
+    rows, out = fan_in + network.bias, (units + network.bias) * fan_out
+    last = network.n_weights - out
+    return np.arange(last - rows * units, last).reshape(rows, units)
 
 
 def _output_layer(network: MLP) -> tuple[IntArray, tuple[int, int]]:

@@ -23,27 +23,7 @@ from bayesnn.posterior.fused.compiling import inlined, reordered
 from bayesnn.posterior.fused.network import Problem
 from bayesnn.posterior.fused.packs import plain
 from bayesnn.posterior.fused.products import NO_SLOPE, add_outer, put_products
-
-
-class UnitSteps(NamedTuple):
-    """Steps to try one after the other; every array C-contiguous.
-
-    Parameters
-    ----------
-    units : ndarray of int (chains, steps)
-        Whose weights.
-    is_fresh : ndarray of bool (chains, steps)
-        Whether the new weights are a draw from the prior; if not, they are the old ones moved.
-    moves : ndarray (chains, steps, fan in + bias)
-        The draws, or how far the weights are moved; the bias comes last.
-    thresholds : ndarray (chains, steps)
-        Logarithms of uniform draws.
-    """
-
-    units: IntArray
-    is_fresh: BoolArray
-    moves: FloatArray
-    thresholds: FloatArray
+from bayesnn.posterior.unit_steps import UnitSteps
 
 
 class Trial(NamedTuple):
@@ -192,14 +172,24 @@ def step_units(
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def run_unit_steps(
-    problem: Problem, top: OutputLayer, coordinates: FloatArray, values: FloatArray, steps: UnitSteps, accepted: AnyArray
+    problem: Problem,
+    top: OutputLayer,
+    coordinates: FloatArray,
+    values: FloatArray,
+    steps: UnitSteps,
+    accepted: AnyArray,
 ) -> None:  # pragma: no cover -- compiled
     """Move units of all chains, coordinates (chains, m) and log densities (chains,) in place."""
     space = space_for(problem, top)
     n_outputs, q = top.out_precision.shape
     n = len(problem.y) * problem.y.shape[2]
     trial = Trial(
-        np.zeros(steps.moves.shape[2]), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(q + n_outputs), np.zeros(q + n_outputs)
+        np.zeros(steps.moves.shape[2]),
+        np.zeros(n),
+        np.zeros(n),
+        np.zeros(n),
+        np.zeros(q + n_outputs),
+        np.zeros(q + n_outputs),
     )
     for chain in range(len(coordinates)):
         values[chain] += step_units(

@@ -9,7 +9,9 @@ from bayesnn.sampling.moves.microcanonical import Microcanonical, Microcanonical
 from bayesnn.sampling.moves.mixture import Mixture
 from bayesnn.sampling.moves.pcn import PCN
 from bayesnn.sampling.moves.random_walk import RandomWalk
+from bayesnn.sampling.moves.replica_exchange import ReplicaExchange
 from bayesnn.sampling.moves.symmetry import SymmetryJump
+from bayesnn.sampling.moves.unit_metropolis import UnitMetropolis
 
 __all__ = [
     "HMC",
@@ -23,7 +25,9 @@ __all__ = [
     "MoveStats",
     "PreconditionedMove",
     "RandomWalk",
+    "ReplicaExchange",
     "SymmetryJump",
     "TrackedMove",
+    "UnitMetropolis",
     "WalkerMove",
 ]

@@ -57,9 +57,9 @@ class TrackedMove(Move):
         return (self,)
 
     @property
-    def active(self) -> "TrackedMove":
-        """The part that made the last proposal."""
-        return self
+    def active(self) -> "tuple[TrackedMove, ...]":
+        """The parts that made the last proposal."""
+        return (self,)
 
     def copied(self) -> Self:
         """Return a move to be adapted, while this one stays as it is."""

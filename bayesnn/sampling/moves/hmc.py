@@ -87,6 +87,10 @@ class HMC(PreconditionedMove):
         self.num_integration_steps = integer_at_least("num_integration_steps", num_integration_steps, 1)
         self._known: tuple[FloatArray, FloatArray, FloatArray] | None = None
 
+    def use_density(self, value_and_gradient: Callable[[FloatArray], tuple[FloatArray, FloatArray]]) -> None:
+        """Change the density."""
+        self.value_and_gradient, self._known = value_and_gradient, None
+
     def propose(self, model: Model, state: State) -> tuple[State, BoolArray]:
         """Advance every walker by one trajectory; emcee calls this."""
         self.check_shape(state)

@@ -59,8 +59,8 @@ class Mixture(WalkerMove):
         return tuple(part for move in self.moves for part in move.parts)
 
     @property
-    def active(self) -> TrackedMove:
-        """The part that made the last proposal."""
+    def active(self) -> tuple[TrackedMove, ...]:
+        """The parts that made the last proposal."""
         return self._active.active
 
     def copied(self) -> Self:

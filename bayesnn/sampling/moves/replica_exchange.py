@@ -1,0 +1,308 @@
+"""Replica exchange along the powers of the likelihood."""
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import xarray as xr
+from emcee.model import Model
+from emcee.state import State
+
+from bayesnn.arrays import ArrayLike, BoolArray, FloatArray, IntArray, spread_indices
+from bayesnn.checks import describe, integer_at_least
+from bayesnn.errors import ArgumentError
+from bayesnn.posterior import LogDensity, Posterior
+from bayesnn.sampling.ladder import checked_ladder, equal_rejection, geometric_ladder
+from bayesnn.sampling.marginal import UnitMarginal
+from bayesnn.sampling.metric import Metric, averaged_metric
+from bayesnn.sampling.moves.base import MoveStats, TrackedMove, WalkerMove, metropolis
+from bayesnn.sampling.moves.hmc import HMC
+from bayesnn.sampling.moves.unit_metropolis import unit_steps
+
+if TYPE_CHECKING:
+    from bayesnn.posterior.fused import FusedDensity, MarginalDensity
+
+# The hottest level need not be the prior: only so hot that chains there go everywhere by themselves.
+NUM_LEVELS, HOTTEST = 12, 0.05
+# Points at which the curvature of a level is averaged.
+CURVATURE_POINTS = 40
+# Which end of the ladder a replica has visited last.
+NEITHER, COLD, HOT = -1, 0, 1
+
+
+class ReplicaExchange(WalkerMove):
+    r"""Chains that reach other modes over hotter levels, where the likelihood is taken to a power below 1.
+
+    Each walker is the coldest of a system of replicas, one at each inverse temperature :math:`\beta_l`, whose density
+    is :math:`p(w)\, p(y \mid w)^{\beta_l}`. In every step each replica advances by a trajectory of HMC in the metric
+    of its level and by Metropolis steps of single units (:class:`UnitMetropolis`), and then neighbours change places
+    with the probability of Metropolis, even and odd pairs in turn, which makes replicas travel (Geyer 1991; Okabe et
+    al. 2001; Syed et al. 2022, Non-reversible parallel tempering, JRSS B 84). Where the output layer can be integrated
+    out it is, at all levels, and drawn at the coldest. Systems do not look at each other: R-hat between walkers is
+    valid. :func:`bayesnn.sample` learns the metric and step size of each level, and where the levels stand, in warm-up.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        What is sampled: of an MLP, by the compiled kernel.
+    inverse_mass_matrix : array_like (m, m) or (m,) or Metric
+        Estimate of the posterior covariance of the kept coordinates, to begin with at all levels.
+    inverse_temperatures : array_like (levels,), optional
+        From 1 down; by default 12 from 1 to 0.05 in equal ratios.
+    step_size : float, optional
+        In units of the metric, to begin with.
+    num_integration_steps : int
+        Mean number of leapfrog steps of each trajectory.
+    num_unit_steps : int
+        Metropolis steps of single units after each, where the output layer is integrated out.
+
+    Raises
+    ------
+    ArgumentError
+        If the posterior is of another kind, there are fewer than two levels or they do not fall from 1.
+
+    Examples
+    --------
+    >>> import emcee
+    >>> from bayesnn import MLP, Gaussian, NormalPrior, Posterior
+    >>> x = np.linspace(-1, 1, 20)[:, None]
+    >>> post = Posterior(MLP(1, (2,), 1), x, np.sin(3 * x), Gaussian(0.1), NormalPrior(1.0))
+    >>> move = ReplicaExchange(post, 0.01 * np.eye(4), [1.0, 0.5, 0.2], num_integration_steps=4)
+    >>> sampler = emcee.EnsembleSampler(4, 7, post.log_density, moves=move, vectorize=True)
+    >>> start = np.random.default_rng(0).standard_normal((4, 7))
+    >>> _ = sampler.run_mcmc(start, 100, skip_initial_state_check=True)
+    >>> sampler.get_chain().shape
+    (100, 4, 7)
+    """
+
+    state_names = (
+        "inverse_temperatures",
+        "replicas",
+        "log_densities",
+        "parity",
+        "identities",
+        "last_ends",
+        "round_trips",
+        "from_hot",
+        "rejections",
+        "n_exchanges",
+        "learns",
+        "visited",
+    )
+
+    def __init__(
+        self,
+        posterior: Posterior,
+        inverse_mass_matrix: ArrayLike | Metric,
+        inverse_temperatures: ArrayLike | None = None,
+        step_size: float | None = None,
+        num_integration_steps: int = 100,
+        num_unit_steps: int = 100,
+    ) -> None:
+        if not isinstance(posterior, Posterior) or isinstance(posterior, LogDensity):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
+            raise ArgumentError("posterior", describe(posterior), "a Posterior, of a likelihood and a prior")
+        self.posterior = posterior
+        self.inverse_temperatures = (
+            geometric_ladder(NUM_LEVELS, HOTTEST)
+            if inverse_temperatures is None
+            else checked_ladder(inverse_temperatures)
+        )
+        self.num_unit_steps = integer_at_least("num_unit_steps", num_unit_steps, 0)
+        self._densities = [_density(posterior, float(beta)) for beta in self.inverse_temperatures]
+        coldest = self._densities[0]
+        self.marginal = coldest if isinstance(coldest, UnitMarginal) else None
+        self.kept: IntArray = np.arange(posterior.n_weights) if self.marginal is None else self.marginal.kept
+        self.trajectories = tuple(
+            HMC(density, inverse_mass_matrix, step_size or 1.0, num_integration_steps) for density in self._densities
+        )
+        size = self.trajectories[0].metric.size
+        if size != len(self.kept):
+            wants = f"size {len(self.kept)}, of the {'weights' if self.marginal is None else 'hidden weights'}"
+            raise ArgumentError("inverse_mass_matrix", f"size {size}", wants)
+        if step_size is None:
+            for each in self.trajectories:
+                each.step_size = each.default_step_size
+        #: Kept coordinates (levels, walkers, m) and log densities (levels, walkers) of all replicas.
+        self.replicas: FloatArray | None = None
+        self.log_densities: FloatArray | None = None
+        self.parity = 0
+        self.learns = False
+        self.visited: list[FloatArray] = []
+        self._forget_travels(0)
+
+    @property
+    def num_levels(self) -> int:
+        """Replicas of each walker."""
+        return len(self.inverse_temperatures)
+
+    @property
+    def parts(self) -> tuple[TrackedMove, ...]:
+        """The move itself and the trajectories of all levels, the coldest first."""
+        return (self, *self.trajectories)
+
+    @property
+    def active(self) -> tuple[TrackedMove, ...]:
+        """The trajectories of all levels."""
+        return self.trajectories
+
+    @property
+    def rejection(self) -> FloatArray:
+        """Mean probability (levels - 1,) with which neighbours did not change places; their sum is the barrier."""
+        return self.rejections / max(self.n_exchanges, 1)
+
+    def copied(self) -> Self:
+        """Return a move to be adapted, while this one stays as it is."""
+        copied = copy.copy(self)
+        copied.trajectories = tuple(copy.copy(each) for each in self.trajectories)
+        if self.replicas is not None and self.log_densities is not None:
+            copied.replicas, copied.log_densities = self.replicas.copy(), self.log_densities.copy()
+        copied._forget_travels(self.round_trips.size)
+        copied.visited = list(self.visited)
+        return copied
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on from a snapshot of a move of the same kind."""
+        super().restore(snapshot)
+        self._use_densities()
+
+    def begin(self, points: FloatArray) -> None:
+        """Place the replicas of all walkers at weights (levels, walkers, k)."""
+        self.replicas = np.ascontiguousarray(points[..., self.kept])
+        levels = zip(self._densities, self.replicas, strict=True)
+        self.log_densities = np.array([density.log_density(kept) for density, kept in levels])
+        self._forget_travels(self.replicas.shape[1])
+
+    def propose(self, model: Model, state: State) -> tuple[State, BoolArray]:
+        """Advance all replicas, and let neighbours change places; emcee calls this."""
+        size = self.posterior.n_weights
+        if state.coords.shape[1] != size:
+            raise ArgumentError("posterior", f"{size} weights", f"{state.coords.shape[1]}")
+        replicas, log_densities = self._replicas_at(state.coords)
+        accepted = np.zeros(replicas.shape[1], dtype=np.bool_)
+        for level, (trajectory, density) in enumerate(zip(self.trajectories, self._densities, strict=True)):
+            kept, log_density, moved = trajectory.advance(replicas[level], log_densities[level], model.random)
+            if self.num_unit_steps and isinstance(density, UnitMarginal):
+                steps = unit_steps(density, len(kept), self.num_unit_steps, model.random)
+                kept, log_density, _ = density.step_units(kept, log_density, steps)
+            replicas[level], log_densities[level] = kept, log_density
+            accepted = moved if level == 0 else accepted
+        self._exchange(replicas, log_densities, model.random)
+        if self.learns:
+            self.visited.append(replicas.copy())
+        cold = self.trajectories[0].stats
+        assert cold is not None  # it has just advanced
+        n_steps = sum(each.stats.n_steps for each in self.trajectories if each.stats is not None)
+        self.stats = MoveStats(cold.acceptance_rate, cold.energy, cold.diverging, n_steps)
+        weights, log_prob = replicas[0].copy(), log_densities[0].copy()
+        if self.marginal is not None:
+            weights, log_prob = self.marginal.draw(weights, model.random)
+        everywhere = np.ones(len(weights), dtype=np.bool_)
+        return self.update(state, State(weights, log_prob=log_prob), everywhere), accepted
+
+    def renew(self) -> list[Metric | None]:
+        """Move the levels to where neighbours refuse equally often, by what was seen since the last time.
+
+        Returns
+        -------
+        list of Metric or None
+            Of each level, averaged over where its replicas were; None where they have no finite curvature.
+        """
+        if self.n_exchanges:
+            self._stand_at(equal_rejection(self.inverse_temperatures, self.rejection))
+        marginal = self.marginal
+        metrics: list[Metric | None] = []
+        later = np.concatenate(self.visited[len(self.visited) // 2 :], axis=1)  # (levels, steps * walkers, m)
+        chosen = spread_indices(later.shape[1], CURVATURE_POINTS)
+        for beta, density, kept in zip(self.inverse_temperatures, self._densities, later[:, chosen], strict=True):
+            points = density.complete(kept) if isinstance(density, UnitMarginal) else kept
+            metrics.append(averaged_metric("averaged", self.posterior, list(points), marginal, float(beta)))
+        self.visited = []
+        self._forget_travels(self.round_trips.size)
+        return metrics
+
+    def settle(self) -> None:
+        """End warm-up: levels stay where they are, and travels are counted from here."""
+        self.learns, self.visited = False, []
+        self._forget_travels(self.round_trips.size)
+
+    def to_dataset(self) -> xr.Dataset:
+        """Group ``tempering`` of the tree."""
+        visits = np.maximum(self.n_exchanges * max(self.round_trips.size, 1), 1)
+        return xr.Dataset(
+            {
+                "inverse_temperature": (("level",), self.inverse_temperatures),
+                "step_size": (("level",), np.array([each.step_size for each in self.trajectories])),
+                "from_hot": (("level",), self.from_hot / visits),
+                "rejection": (("pair",), self.rejection),
+                "round_trips": (("chain",), self.round_trips),
+            },
+            attrs={"barrier": float(self.rejection.sum()), "num_exchanges": self.n_exchanges},
+        )
+
+    def _replicas_at(self, coords: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return all replicas and log densities, the coldest being at weights (walkers, k)."""
+        if self.replicas is None or self.log_densities is None or self.replicas.shape[1] != len(coords):
+            self.begin(np.broadcast_to(coords, (self.num_levels, *coords.shape)))
+        assert self.replicas is not None
+        assert self.log_densities is not None
+        cold = coords[:, self.kept]
+        if not np.array_equal(cold, self.replicas[0]):  # something else moved them
+            self.replicas[0], self.log_densities[0] = cold, self._densities[0].log_density(cold)
+        return self.replicas, self.log_densities
+
+    def _exchange(self, replicas: FloatArray, log_densities: FloatArray, random: np.random.RandomState) -> None:
+        """Let neighbours change places, in place."""
+        for cold in range(self.parity, self.num_levels - 1, 2):
+            hot = cold + 1
+            up = self._densities[cold].log_density(replicas[hot])
+            down = self._densities[hot].log_density(replicas[cold])
+            probability, swaps = metropolis(up + down - log_densities[cold] - log_densities[hot], random)
+            # A pair is tried in every second step.
+            self.rejections[cold] += 2.0 * float(1.0 - probability.mean())
+            pair = replicas[[hot, cold]]
+            replicas[cold], replicas[hot] = np.where(swaps[:, None], pair, pair[::-1])
+            log_densities[cold] = np.where(swaps, up, log_densities[cold])
+            log_densities[hot] = np.where(swaps, down, log_densities[hot])
+            for walker in np.flatnonzero(swaps):
+                self.identities[[cold, hot], walker] = self.identities[[hot, cold], walker]
+        self.parity = 1 - self.parity
+        self.n_exchanges += 1
+        walkers = np.indices(self.round_trips.shape)[0]
+        self.last_ends[walkers, self.identities[-1]] = HOT
+        arrived = self.last_ends[walkers, self.identities[0]] == HOT
+        self.round_trips += arrived
+        self.last_ends[walkers, self.identities[0]] = COLD
+        self.from_hot += (self.last_ends[walkers, self.identities] == HOT).sum(axis=1)
+
+    def _stand_at(self, inverse_temperatures: FloatArray) -> None:
+        """Change the levels, and with them the densities of the replicas."""
+        self.inverse_temperatures = inverse_temperatures
+        self._use_densities()
+        if self.replicas is not None:
+            levels = zip(self._densities, self.replicas, strict=True)
+            self.log_densities = np.array([density.log_density(kept) for density, kept in levels])
+
+    def _use_densities(self) -> None:
+        """Make the densities of the levels, and hand them to the trajectories."""
+        self._densities = [_density(self.posterior, float(beta)) for beta in self.inverse_temperatures]
+        for trajectory, density in zip(self.trajectories, self._densities, strict=True):
+            trajectory.use_density(density)
+
+    def _forget_travels(self, n_walkers: int) -> None:
+        """Begin counting anew."""
+        levels = self.num_levels
+        self.identities: IntArray = np.repeat(np.arange(levels)[:, None], n_walkers, axis=1)
+        self.last_ends: IntArray = np.full((n_walkers, levels), NEITHER)
+        self.round_trips: IntArray = np.zeros(n_walkers, dtype=np.int64)
+        self.from_hot: FloatArray = np.zeros(levels)
+        self.rejections: FloatArray = np.zeros(levels - 1)
+        self.n_exchanges = 0
+
+
+def _density(posterior: Posterior, inverse_temperature: float) -> "MarginalDensity | FusedDensity":
+    """Return the density at a temperature, the output layer integrated out where it can be."""
+    try:
+        return posterior.marginal(inverse_temperature)
+    except ArgumentError:
+        return posterior.fused(inverse_temperature)
