@@ -79,6 +79,32 @@ class ReplicateMarginals:
         gradient = np.concatenate([(by_sum * X).sum(axis=1), by_sum.sum(axis=1)], axis=1)
         return value - 0.5 * (kept**2).sum(axis=1), gradient - kept
 
+    def log_density(self, kept):
+        return self(kept)[0]
+
+    # of each of the two units its weight and its bias
+    unit_prior_precision, unit_prior_mean = np.ones((2, 2)), np.zeros((2, 2))
+
+    def step_units(self, kept, log_density, steps):
+        walkers, accepted = np.arange(len(kept)), np.zeros(steps.units.shape, dtype=bool)
+        for step in range(steps.units.shape[1]):
+            unit, move = steps.units[:, step], steps.moves[:, step]
+            places = np.stack([unit, unit + 2], axis=1)
+            new, fresh = kept.copy(), steps.is_fresh[:, step]
+            new[walkers[:, None], places] = np.where(fresh[:, None], move, kept[walkers[:, None], places] + move)
+            value = self.log_density(new)
+            prior = 0.5 * ((kept**2).sum(axis=1) - (new**2).sum(axis=1))
+            accepted[:, step] = value - log_density - fresh * prior > steps.thresholds[:, step]
+            kept = np.where(accepted[:, step, None], new, kept)
+            log_density = np.where(accepted[:, step], value, log_density)
+        return kept, log_density, accepted
+
+    def complete(self, kept):
+        return np.concatenate([kept, self._solved(kept)[3]], axis=1)
+
+    def precision_of(self, precision):
+        raise NotImplementedError
+
     def draw(self, kept, random):
         _, _, precision, mean = self._solved(kept)
         lower = np.linalg.cholesky(precision)

@@ -6,7 +6,7 @@ import numpy as np
 
 from bayesnn.arrays import FloatArray
 from bayesnn.errors import ArgumentError
-from bayesnn.sampling.moves import HMC, WalkerMove
+from bayesnn.sampling.moves import HMC, MarginalHMC, ReplicaExchange, WalkerMove
 from bayesnn.seeds import generator
 
 # Step of the differences in posterior standard deviations, and what share of a slope a sound gradient may miss there:
@@ -47,29 +47,35 @@ def check_gradients(
     ArgumentError
         If they disagree.
     """
-    parts = [part for part in move.parts if isinstance(part, HMC)]
-    if not parts:
-        return
+    if isinstance(move, ReplicaExchange):
+        return  # each of its densities is that of a path, at a temperature of its own
     steps = STEP * scale * generator(seed, "gradient check").standard_normal(points.shape)
+    for part in move.parts:
+        if isinstance(part, MarginalHMC):
+            kept = part.marginal.kept
+            _check(part, part.marginal.log_density, points[:, kept], steps[:, kept])
+        elif isinstance(part, HMC):
+            _check(part, log_density, points, steps)
+
+
+def _check(part: HMC, log_density: Callable[[FloatArray], FloatArray], points: FloatArray, steps: FloatArray) -> None:
+    """Check one move at points (chains, k), by differences along steps (chains, k)."""
     here, ahead, behind = log_density(points), log_density(points + steps), log_density(points - steps)
     expected = (ahead - behind) / 2.0
     rounding = 10.0 * float(np.finfo(float).eps) * (1.0 + np.abs(here))
-    for part in parts:
-        value, gradient = part.value_and_gradient(points)
-        wrong = ~(np.abs(value - here) <= VALUE_TOLERANCE * (1.0 + np.abs(here)))
-        if 2 * wrong.sum() > len(points):
-            chain = int(np.argmax(wrong))
-            got = f"{_name(part)} giving {value[chain]:.6g} where the log density is {here[chain]:.6g}, chain {chain}"
-            raise ArgumentError("move", got, "value_and_gradient of the density that is sampled, constants included")
-        given = (gradient * steps).sum(axis=1)
-        allowed = rounding + SLOPE_TOLERANCE * np.sqrt(((gradient * steps) ** 2).sum(axis=1))
-        wrong = np.isfinite(expected) & ~(np.abs(given - expected) <= allowed)
-        if 2 * wrong.sum() > len(points):
-            chain = int(np.argmax(wrong))
-            got = f"{_name(part)} giving a slope of {given[chain] / STEP:.6g} where differences give"
-            raise ArgumentError(
-                "move", f"{got} {expected[chain] / STEP:.6g}, chain {chain}", "the gradient of the density"
-            )
+    value, gradient = part.value_and_gradient(points)
+    wrong = ~(np.abs(value - here) <= VALUE_TOLERANCE * (1.0 + np.abs(here)))
+    if 2 * wrong.sum() > len(points):
+        chain = int(np.argmax(wrong))
+        got = f"{_name(part)} giving {value[chain]:.6g} where the log density is {here[chain]:.6g}, chain {chain}"
+        raise ArgumentError("move", got, "value_and_gradient of the density that is sampled, constants included")
+    given = (gradient * steps).sum(axis=1)
+    allowed = rounding + SLOPE_TOLERANCE * np.sqrt(((gradient * steps) ** 2).sum(axis=1))
+    wrong = np.isfinite(expected) & ~(np.abs(given - expected) <= allowed)
+    if 2 * wrong.sum() > len(points):
+        chain = int(np.argmax(wrong))
+        got = f"{_name(part)} giving a slope of {given[chain] / STEP:.6g} where differences give"
+        raise ArgumentError("move", f"{got} {expected[chain] / STEP:.6g}, chain {chain}", "the gradient of the density")
 
 
 def _name(part: HMC) -> str:

@@ -62,7 +62,8 @@ def equal_rejection(inverse_temperatures: FloatArray, rejection: FloatArray) -> 
     array([1.   , 0.215, 0.01 ])
     """
     barrier: FloatArray = np.concatenate([[0.0], np.cumsum(np.clip(rejection, LEAST_REJECTION, 1.0))])
-    wanted = barrier[-1] * np.arange(len(inverse_temperatures)) / len(rejection)
+    shares: FloatArray = np.arange(len(inverse_temperatures)) / len(rejection)
+    wanted = float(barrier[-1]) * shares
     ladder = np.exp(np.interp(wanted, barrier, np.log(inverse_temperatures)))
     ladder[0], ladder[-1] = inverse_temperatures[0], inverse_temperatures[-1]
     return ladder

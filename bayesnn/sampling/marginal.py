@@ -8,6 +8,7 @@ from bayesnn.arrays import BoolArray, FloatArray, IntArray
 from bayesnn.posterior.unit_steps import UnitSteps
 
 
+@runtime_checkable
 class Marginal(Protocol):
     """A density of some of the coordinates, from which the others can be drawn, such as ``posterior.marginal()``."""
 

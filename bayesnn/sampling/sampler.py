@@ -23,6 +23,7 @@ from bayesnn.sampling.chain_labels import chain_labels
 from bayesnn.sampling.ensembles import DEFAULT_CHAINS, Ensembles, as_tracked
 from bayesnn.sampling.gradient_check import check_gradients
 from bayesnn.sampling.identity import identity_of
+from bayesnn.sampling.marginal import Marginal
 from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
 from bayesnn.sampling.moves import (
@@ -38,6 +39,7 @@ from bayesnn.sampling.moves import (
     TrackedMove,
     WalkerMove,
 )
+from bayesnn.sampling.path import PosteriorPath
 from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.standstill import standstill
@@ -68,8 +70,8 @@ AROUND_ONE = ("pcn", "independence")
 MOST_PAIRS = 3.0
 # Leapfrog steps until the pilot has chosen, and for good where warm-up is too short for one.
 FIRST_LENGTH = 8
-# Chains of replica exchange, each of which has replicas at all temperatures.
-DEFAULT_SYSTEMS = 4
+# Chains of replica exchange, each of which has replicas at all temperatures, and their trajectories.
+DEFAULT_SYSTEMS, EXCHANGE_LENGTH = 4, 100
 
 
 @on_one_blas_thread
@@ -188,11 +190,13 @@ def sample(
     modes = Target.of(target, seed)
     if isinstance(move, str) and move == "auto":
         move = _fitting_move(modes)
+    exchanges = isinstance(move, ReplicaExchange) or move == "replica_exchange"
+    if exchanges:
+        num_chains = num_chains or DEFAULT_SYSTEMS
     ensemble = None
     if isinstance(move, Move):
         move, num_chains, ensemble = as_tracked(move, num_chains, num_ensembles, modes.n_weights)
-    exchanges = isinstance(move, ReplicaExchange) or move == "replica_exchange"
-    num_chains = num_chains or (DEFAULT_SYSTEMS if exchanges else DEFAULT_CHAINS)
+    num_chains = num_chains or DEFAULT_CHAINS
     if not exchanges:
         modes.mode_of_chains(num_chains)  # refuses too few
     density = _density(modes.posterior)
@@ -203,7 +207,7 @@ def sample(
         points = start_points(modes, start, num_chains, seed)
     if isinstance(modes.posterior, LogDensity):
         modes.posterior.check_gradient(points[0])
-    if isinstance(move, WalkerMove) and not isinstance(move, ReplicaExchange):
+    if isinstance(move, WalkerMove):
         check_gradients(move, density.log_density, points, np.sqrt(modes.best.posterior_variance), seed)
     around_optimum = start if isinstance(start, str) and start != "prior" else None
     wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps, around_optimum)
@@ -331,8 +335,8 @@ def _proposal(
     length: int | None,
 ) -> TrackedMove:
     if isinstance(move, TrackedMove):
-        if isinstance(move, ReplicaExchange) and move.posterior is not target.posterior:
-            raise ArgumentError("move", "replica exchange of another posterior", "one of the posterior that is sampled")
+        if isinstance(move, ReplicaExchange) and isinstance(move.path, PosteriorPath):
+            _check_same(move.path.posterior, target)
         return move.copied()  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
     if move in AROUND_ONE and target.n_modes > 1:
@@ -364,17 +368,17 @@ def _proposal(
 
 
 def _replica_exchange(target: Target, metric: str, length: int | None) -> ReplicaExchange:
-    """Return a ladder with the output layer integrated out, where it can be."""
-    posterior = target.posterior
-    if isinstance(posterior, LogDensity):
-        raise ArgumentError("move", "'replica_exchange' of a LogDensity", "a Posterior: likelihood and prior apart")
-    try:
-        marginal = posterior.marginal()
-    except ArgumentError:
-        marginal = None
-    begin = first_metric(metric, target, marginal)
-    return (
-        ReplicaExchange(posterior, begin)
-        if length is None
-        else ReplicaExchange(posterior, begin, num_integration_steps=length)
-    )
+    """Return a ladder of powers of the likelihood, the output layer integrated out where it can be."""
+    path = PosteriorPath(target.posterior)
+    coldest = path.at(1.0)
+    begin = first_metric(metric, target, coldest if isinstance(coldest, Marginal) else None)
+    return ReplicaExchange(path, begin, num_integration_steps=length or EXCHANGE_LENGTH)
+
+
+def _check_same(posterior: Posterior, target: Target) -> None:
+    """Refuse replicas of another posterior."""
+    mean = target.best.mean
+    if posterior is target.posterior:
+        return
+    if posterior.n_weights != len(mean) or posterior.log_density(mean) != target.posterior.log_density(mean):
+        raise ArgumentError("move", f"replica exchange of {posterior!r}", "one of the posterior that is sampled")

@@ -18,10 +18,13 @@ from bayesnn.sampling.moves import (
     MoveStats,
     PreconditionedMove,
     RandomWalk,
+    ReplicaExchange,
     SymmetryJump,
+    UnitMetropolis,
     WalkerMove,
 )
 from bayesnn.sampling.moves import hmc as hmc_module
+from bayesnn.sampling.moves import replica_exchange as replica_exchange_module
 from bayesnn.sampling.moves.base import metropolis
 from tests.refusals import refuses
 from tests.statistical import (
@@ -61,7 +64,55 @@ def without_two(target):
     return GaussianMarginal(target, [0, 2, 4])
 
 
+class GaussianLevel:
+    """A Gaussian target to a power."""
+
+    def __init__(self, target, power):
+        self.target, self.power = target, power
+
+    def __call__(self, w):
+        value, gradient = self.target.value_and_gradient(w)
+        return self.power * value, self.power * gradient
+
+    def log_density(self, w):
+        return self.power * self.target.log_prob(w)
+
+
+class GaussianPath:
+    """Powers of a Gaussian target."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def at(self, inverse_temperature):
+        return GaussianLevel(self.target, inverse_temperature)
+
+    def metric(self, points, inverse_temperature):
+        return metric_from_inverse_mass_matrix(self.target.covariance / inverse_temperature)
+
+
+def exchange(target, powers, **arguments):
+    """Replica exchange whose hot replicas, too, begin with exact draws."""
+    move = ReplicaExchange(GaussianPath(target), target.covariance, powers, **arguments)
+    begin, rng = move.begin, np.random.default_rng(7)
+
+    def begin_exactly(points):
+        levels = [
+            target.mean + rng.standard_normal(points.shape[1:]) @ target.lower.T / np.sqrt(power)
+            for power in move.inverse_temperatures
+        ]
+        begin(np.stack([points[0], *levels[1:]]))
+
+    move.begin = begin_exactly
+    return move
+
+
 MOVES = {
+    "replica exchange": (ROTATED, lambda t: exchange(t, [1.0, 0.5], step_size=0.6, num_integration_steps=3)),
+    "replica exchange of four": (
+        ALIGNED,
+        lambda t: exchange(t, [1.0, 0.5, 0.3, 0.1], step_size=0.4, num_integration_steps=3),
+    ),
     "random walk": (ROTATED, lambda t: RandomWalk(t.covariance)),
     "random walk, upper scale": (ROTATED, lambda t: RandomWalk(upper_scale(t))),
     "random walk, small steps": (ROTATED, lambda t: RandomWalk(t.covariance, step_size=0.8)),
@@ -117,9 +168,9 @@ def test_every_move_of_the_package_goes_through_the_harness():
         if isinstance(value := getattr(moves, name), type) and issubclass(value, WalkerMove)
     }
     tried = {type(make(target)) for target, make in MOVES.values()}
-    # jumps alone do not mix, and what is not adjusted is not exact: harnesses of their own, test_symmetry_jump.py and
-    # test_microcanonical.py
-    assert tried == ours - {PreconditionedMove, WalkerMove, SymmetryJump, MicrocanonicalLangevin}
+    # jumps alone do not mix, what is not adjusted is not exact, and units are a network's: harnesses of their own,
+    # test_symmetry_jump.py, test_microcanonical.py and test_joint.py
+    assert tried == ours - {PreconditionedMove, WalkerMove, SymmetryJump, MicrocanonicalLangevin, UnitMetropolis}
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -199,6 +250,16 @@ def test_hmc_that_always_accepts_is_caught(monkeypatch):
     # leapfrog of step h keeps N(0, 1 / (1 - h**2 / 4)) instead: a tenth too wide at 0.6
     with pytest.raises(AssertionError, match="covariance of z"):
         check_sampler(HMC(ROTATED.value_and_gradient, ROTATED.covariance, 0.6, 3), ROTATED)
+
+
+def test_replicas_that_always_change_places_are_caught(monkeypatch):
+    def always(log_ratio, random):
+        return np.ones(len(log_ratio)), np.ones(len(log_ratio), dtype=bool)
+
+    monkeypatch.setattr(replica_exchange_module, "metropolis", always)
+    target, make = MOVES["replica exchange"]
+    with pytest.raises(AssertionError):
+        check_sampler(make(target), target, SHORT)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -309,6 +370,8 @@ def test_stats_are_there_for_every_walker(name):
         assert np.all(stats.energy >= potential - 1e-9)  # kinetic energy is not negative
     assert not stats.diverging.any()
     nominal = getattr(make(target), "num_integration_steps", 1)
+    if isinstance(move, ReplicaExchange):  # of all replicas
+        nominal = sum(each.num_integration_steps for each in move.trajectories)
     assert 0.5 * nominal - 0.5 <= stats.n_steps <= 1.5 * nominal + 0.5
 
 

@@ -93,7 +93,14 @@ def unadjusted(laplace):
     return moves.MicrocanonicalLangevin(laplace.posterior.value_and_gradient, laplace.posterior_covariance, 0.2, 4)
 
 
-MOVES = ["mala", "pcn", "random_walk", "independence", "microcanonical", mixture, unadjusted]
+def units(laplace):
+    marginal = laplace.posterior.marginal()
+    metric = marginal.precision_of(laplace.posterior_precision)
+    hmc = moves.MarginalHMC(marginal, np.linalg.inv(metric), num_integration_steps=3)
+    return moves.Mixture([moves.UnitMetropolis(marginal, 10), hmc])
+
+
+MOVES = ["mala", "pcn", "random_walk", "independence", "microcanonical", "replica_exchange", mixture, unadjusted, units]
 
 
 @pytest.mark.parametrize("move", MOVES, ids=str)

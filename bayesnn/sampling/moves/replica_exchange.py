@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -12,16 +12,14 @@ from emcee.state import State
 from bayesnn.arrays import ArrayLike, BoolArray, FloatArray, IntArray, spread_indices
 from bayesnn.checks import describe, integer_at_least
 from bayesnn.errors import ArgumentError
-from bayesnn.posterior import LogDensity, Posterior
+from bayesnn.posterior import Posterior
 from bayesnn.sampling.ladder import checked_ladder, equal_rejection, geometric_ladder
-from bayesnn.sampling.marginal import UnitMarginal
-from bayesnn.sampling.metric import Metric, averaged_metric
+from bayesnn.sampling.marginal import Marginal, UnitMarginal
+from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves.base import MoveStats, TrackedMove, WalkerMove, metropolis
 from bayesnn.sampling.moves.hmc import HMC
 from bayesnn.sampling.moves.unit_metropolis import unit_steps
-
-if TYPE_CHECKING:
-    from bayesnn.posterior.fused import FusedDensity, MarginalDensity
+from bayesnn.sampling.path import Path, PosteriorPath
 
 # The hottest level need not be the prior: only so hot that chains there go everywhere by themselves.
 NUM_LEVELS, HOTTEST = 12, 0.05
@@ -44,8 +42,8 @@ class ReplicaExchange(WalkerMove):
 
     Parameters
     ----------
-    posterior : Posterior
-        What is sampled: of an MLP, by the compiled kernel.
+    path : Posterior or Path
+        What is sampled: the posterior of an MLP, or densities of your own (:class:`bayesnn.sampling.path.Path`).
     inverse_mass_matrix : array_like (m, m) or (m,) or Metric
         Estimate of the posterior covariance of the kept coordinates, to begin with at all levels.
     inverse_temperatures : array_like (levels,), optional
@@ -93,32 +91,33 @@ class ReplicaExchange(WalkerMove):
 
     def __init__(
         self,
-        posterior: Posterior,
+        path: Posterior | Path,
         inverse_mass_matrix: ArrayLike | Metric,
         inverse_temperatures: ArrayLike | None = None,
         step_size: float | None = None,
         num_integration_steps: int = 100,
         num_unit_steps: int = 100,
     ) -> None:
-        if not isinstance(posterior, Posterior) or isinstance(posterior, LogDensity):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
-            raise ArgumentError("posterior", describe(posterior), "a Posterior, of a likelihood and a prior")
-        self.posterior = posterior
+        if isinstance(path, Posterior):
+            path = PosteriorPath(path)
+        if not isinstance(path, Path):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
+            raise ArgumentError("path", describe(path), "a Posterior, or densities at inverse temperatures")
+        self.path = path
         self.inverse_temperatures = (
             geometric_ladder(NUM_LEVELS, HOTTEST)
             if inverse_temperatures is None
             else checked_ladder(inverse_temperatures)
         )
         self.num_unit_steps = integer_at_least("num_unit_steps", num_unit_steps, 0)
-        self._densities = [_density(posterior, float(beta)) for beta in self.inverse_temperatures]
+        self._densities = [path.at(float(beta)) for beta in self.inverse_temperatures]
         coldest = self._densities[0]
-        self.marginal = coldest if isinstance(coldest, UnitMarginal) else None
-        self.kept: IntArray = np.arange(posterior.n_weights) if self.marginal is None else self.marginal.kept
+        self.marginal = coldest if isinstance(coldest, Marginal) else None
         self.trajectories = tuple(
             HMC(density, inverse_mass_matrix, step_size or 1.0, num_integration_steps) for density in self._densities
         )
         size = self.trajectories[0].metric.size
-        if size != len(self.kept):
-            wants = f"size {len(self.kept)}, of the {'weights' if self.marginal is None else 'hidden weights'}"
+        if self.marginal is not None and size != len(self.marginal.kept):
+            wants = f"size {len(self.marginal.kept)}, of the hidden weights"
             raise ArgumentError("inverse_mass_matrix", f"size {size}", wants)
         if step_size is None:
             for each in self.trajectories:
@@ -168,37 +167,44 @@ class ReplicaExchange(WalkerMove):
 
     def begin(self, points: FloatArray) -> None:
         """Place the replicas of all walkers at weights (levels, walkers, k)."""
-        self.replicas = np.ascontiguousarray(points[..., self.kept])
+        self.replicas = np.array(points if self.marginal is None else points[..., self.marginal.kept], order="C")
         levels = zip(self._densities, self.replicas, strict=True)
         self.log_densities = np.array([density.log_density(kept) for density, kept in levels])
         self._forget_travels(self.replicas.shape[1])
 
     def propose(self, model: Model, state: State) -> tuple[State, BoolArray]:
         """Advance all replicas, and let neighbours change places; emcee calls this."""
-        size = self.posterior.n_weights
-        if state.coords.shape[1] != size:
-            raise ArgumentError("posterior", f"{size} weights", f"{state.coords.shape[1]}")
+        self.check_shape(state)
         replicas, log_densities = self._replicas_at(state.coords)
-        accepted = np.zeros(replicas.shape[1], dtype=np.bool_)
+        accepted, kinetic = np.zeros(replicas.shape[1], dtype=np.bool_), np.zeros(replicas.shape[1])
         for level, (trajectory, density) in enumerate(zip(self.trajectories, self._densities, strict=True)):
             kept, log_density, moved = trajectory.advance(replicas[level], log_densities[level], model.random)
+            if level == 0 and trajectory.stats is not None:
+                accepted, kinetic = moved, trajectory.stats.energy + log_density
             if self.num_unit_steps and isinstance(density, UnitMarginal):
                 steps = unit_steps(density, len(kept), self.num_unit_steps, model.random)
                 kept, log_density, _ = density.step_units(kept, log_density, steps)
             replicas[level], log_densities[level] = kept, log_density
-            accepted = moved if level == 0 else accepted
         self._exchange(replicas, log_densities, model.random)
         if self.learns:
             self.visited.append(replicas.copy())
         cold = self.trajectories[0].stats
         assert cold is not None  # it has just advanced
         n_steps = sum(each.stats.n_steps for each in self.trajectories if each.stats is not None)
-        self.stats = MoveStats(cold.acceptance_rate, cold.energy, cold.diverging, n_steps)
+        self.stats = MoveStats(cold.acceptance_rate, kinetic - log_densities[0], cold.diverging, n_steps)
         weights, log_prob = replicas[0].copy(), log_densities[0].copy()
         if self.marginal is not None:
             weights, log_prob = self.marginal.draw(weights, model.random)
         everywhere = np.ones(len(weights), dtype=np.bool_)
         return self.update(state, State(weights, log_prob=log_prob), everywhere), accepted
+
+    def check_shape(self, state: State) -> None:
+        """Raise ArgumentError if the walkers have not the dimension of the metric, or of the path."""
+        if self.marginal is None:
+            self.trajectories[0].check_shape(state)
+        elif state.coords.shape[1] <= self.marginal.kept.max():
+            got = f"coordinates up to {self.marginal.kept.max()}"
+            raise ArgumentError("path", got, f"{state.coords.shape[1]}")
 
     def renew(self) -> list[Metric | None]:
         """Move the levels to where neighbours refuse equally often, by what was seen since the last time.
@@ -210,13 +216,11 @@ class ReplicaExchange(WalkerMove):
         """
         if self.n_exchanges:
             self._stand_at(equal_rejection(self.inverse_temperatures, self.rejection))
-        marginal = self.marginal
         metrics: list[Metric | None] = []
         later = np.concatenate(self.visited[len(self.visited) // 2 :], axis=1)  # (levels, steps * walkers, m)
         chosen = spread_indices(later.shape[1], CURVATURE_POINTS)
-        for beta, density, kept in zip(self.inverse_temperatures, self._densities, later[:, chosen], strict=True):
-            points = density.complete(kept) if isinstance(density, UnitMarginal) else kept
-            metrics.append(averaged_metric("averaged", self.posterior, list(points), marginal, float(beta)))
+        for beta, points in zip(self.inverse_temperatures, later[:, chosen], strict=True):
+            metrics.append(self.path.metric(points, float(beta)))
         self.visited = []
         self._forget_travels(self.round_trips.size)
         return metrics
@@ -246,7 +250,7 @@ class ReplicaExchange(WalkerMove):
             self.begin(np.broadcast_to(coords, (self.num_levels, *coords.shape)))
         assert self.replicas is not None
         assert self.log_densities is not None
-        cold = coords[:, self.kept]
+        cold = coords if self.marginal is None else coords[:, self.marginal.kept]
         if not np.array_equal(cold, self.replicas[0]):  # something else moved them
             self.replicas[0], self.log_densities[0] = cold, self._densities[0].log_density(cold)
         return self.replicas, self.log_densities
@@ -285,7 +289,7 @@ class ReplicaExchange(WalkerMove):
 
     def _use_densities(self) -> None:
         """Make the densities of the levels, and hand them to the trajectories."""
-        self._densities = [_density(self.posterior, float(beta)) for beta in self.inverse_temperatures]
+        self._densities = [self.path.at(float(beta)) for beta in self.inverse_temperatures]
         for trajectory, density in zip(self.trajectories, self._densities, strict=True):
             trajectory.use_density(density)
 
@@ -298,11 +302,3 @@ class ReplicaExchange(WalkerMove):
         self.from_hot: FloatArray = np.zeros(levels)
         self.rejections: FloatArray = np.zeros(levels - 1)
         self.n_exchanges = 0
-
-
-def _density(posterior: Posterior, inverse_temperature: float) -> "MarginalDensity | FusedDensity":
-    """Return the density at a temperature, the output layer integrated out where it can be."""
-    try:
-        return posterior.marginal(inverse_temperature)
-    except ArgumentError:
-        return posterior.fused(inverse_temperature)

@@ -1,0 +1,273 @@
+"""Replica exchange on posteriors of networks."""
+
+import numpy as np
+import pytest
+
+from bayesnn import (
+    MLP,
+    Bernoulli,
+    Gaussian,
+    LogDensity,
+    NormalPrior,
+    Posterior,
+    find_optimum,
+    fit_laplace,
+    moves,
+    sample,
+)
+from bayesnn.chain_statistics import ess
+from bayesnn.sampling import moves as moves_module
+from bayesnn.sampling.moves import replica_exchange as module
+from bayesnn.sampling.moves.replica_exchange import ReplicaExchange
+from bayesnn.tree import settings_of
+from tests.refusals import refuses
+
+SHORT = {"num_warmup": 40, "num_samples": 12, "seed": 1, "progress": False}
+GRID = np.linspace(-9.0, 9.0, 3001)
+
+
+def two_weights(sigma_noise=0.1):
+    """A network v tanh(w x): its two modes are one another's image, and nothing crosses between them."""
+    x = np.linspace(-2.0, 2.0, 12)[:, None]
+    y = 0.8 * np.tanh(1.3 * x) + 0.1 * np.random.default_rng(5).standard_normal(x.shape)
+    return Posterior(MLP(1, (1,), 1, bias=False), x, y, Gaussian(sigma_noise), NormalPrior(1.0))
+
+
+def exact_moments(posterior):
+    """Mean and mean square of |w|, by quadrature over the marginal density that NumPy computes."""
+    values = np.array([dense(posterior, w) for w in GRID])
+    shares = np.exp(values - values.max())
+    shares /= shares.sum()
+    return float(shares @ np.abs(GRID)), float(shares @ GRID**2)
+
+
+def dense(posterior, w):
+    """Log density of w with v integrated out."""
+    h, y = np.tanh(w * posterior.x[:, 0]), posterior.y[:, 0]
+    noise = posterior.likelihood.noise_sds(len(y))[:, 0] ** 2
+    precision, pull = 1.0 + (h**2 / noise).sum(), (h * y / noise).sum()
+    return 0.5 * pull**2 / precision - 0.5 * np.log(precision) - 0.5 * w**2
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """The Gaussians at the two best optima of a small network."""
+    x = np.linspace(-1, 1, 30)[:, None]
+    posterior = Posterior(MLP(1, (2,), 1), x, np.sin(5 * x), Gaussian(0.3), NormalPrior(1.0))
+    best = find_optimum(posterior, n_starts=8, seed=0)
+    return [fit_laplace(posterior, optimum) for optimum in (best, best.others[0])]
+
+
+@pytest.fixture(scope="module")
+def tree(pair):
+    return sample(pair, **SHORT)
+
+
+def draws_of_two_weights(num_samples=1500):
+    posterior = two_weights()
+    laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=2, seed=0, progress=False))
+    move = ReplicaExchange(posterior, [0.01], np.geomspace(1.0, 0.01, 5), num_integration_steps=4, num_unit_steps=1)
+    tree = sample(laplace, move=move, num_warmup=200, num_samples=num_samples, seed=0, progress=False, num_chains=8)
+    return posterior, tree["posterior"]["W1"].values.reshape(8, num_samples)
+
+
+def off_by(draws, expected):
+    """How many Monte-Carlo errors the mean of draws (chains, draws) is from what it should be."""
+    error = draws.std() / np.sqrt(float(ess(draws[:, :, None]).min()))
+    return abs(draws.mean() - expected) / error
+
+
+def test_modes_have_the_mass_that_quadrature_gives_them():
+    posterior, w = draws_of_two_weights()
+    mean, square = exact_moments(posterior)
+    assert off_by(np.abs(w), mean) < 4.5
+    assert off_by(w**2, square) < 4.5
+    signs = (w > 0).astype(float)
+    assert off_by(signs, 0.5) < 4.5
+    # every chain crosses, and often
+    assert np.all(np.abs(np.diff(signs, axis=1)).sum(axis=1) > 20)
+
+
+def test_without_exchange_nothing_crosses():
+    posterior = two_weights()
+    laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=2, seed=0, progress=False))
+    tree = sample(laplace, num_warmup=100, num_samples=500, seed=0, progress=False)
+    w = tree["posterior"]["W1"].values
+    assert np.all(np.sign(w) == np.sign(w.ravel()[0]))
+
+
+def test_exchanges_that_forget_one_of_the_densities_fail(monkeypatch):
+    def forgetful(log_ratio, random):
+        return module_metropolis(0.5 * log_ratio, random)
+
+    module_metropolis = module.metropolis
+    monkeypatch.setattr(module, "metropolis", forgetful)
+    posterior, w = draws_of_two_weights()
+    mean, square = exact_moments(posterior)
+    assert off_by(np.abs(w), mean) > 4.5 or off_by(w**2, square) > 4.5
+
+
+@pytest.mark.parametrize("units", [0, 5])
+def test_what_it_knows_of_the_replicas_is_true(pair, units):
+    posterior = pair[0].posterior
+    move = ReplicaExchange(posterior, 0.01 * np.eye(4), [1.0, 0.5, 0.2, 0.1], num_unit_steps=units)
+    tree = sample(pair[0], move=move, num_chains=3, num_warmup=20, num_samples=30, seed=0, progress=False)
+    assert tree["tempering"].sizes["level"] == 4
+    move.begin(np.stack([pair[0].sample(3, seed=i) for i in range(4)]))
+    assert move.num_levels == 4
+    for level, beta in enumerate(move.inverse_temperatures):
+        known = posterior.marginal(float(beta)).log_density(move.replicas[level])
+        assert np.allclose(move.log_densities[level], known, rtol=1e-12)
+
+
+def advanced(move, posterior, n_steps, n_walkers=3, seed=0):
+    """The move after so many steps of emcee's."""
+    from emcee.model import Model
+    from emcee.state import State
+
+    random = np.random.RandomState(seed)
+    start = 0.5 * random.standard_normal((n_walkers, posterior.n_weights))
+    model = Model(posterior.log_density, lambda w: (posterior.log_density(w), None), map, random)
+    state = State(start, log_prob=posterior.log_density(start), copy=True)
+    for _ in range(n_steps):
+        state, _ = move.propose(model, state)
+    return state
+
+
+def test_densities_and_travels_are_kept_through_exchanges():
+    posterior = two_weights()
+    move = ReplicaExchange(posterior, [0.5], [1.0, 0.3, 0.05], step_size=1.0, num_integration_steps=3)
+    state = advanced(move, posterior, 400)
+    for level, beta in enumerate(move.inverse_temperatures):
+        known = posterior.marginal(float(beta)).log_density(move.replicas[level])
+        assert np.allclose(move.log_densities[level], known, rtol=1e-9)
+    assert np.array_equal(state.coords[:, move.marginal.kept], move.replicas[0])
+    assert np.allclose(state.log_prob, posterior.log_density(state.coords))
+    # each walker's replicas are all there, once
+    assert np.array_equal(np.sort(move.identities, axis=0), np.repeat(np.arange(3)[:, None], 3, axis=1))
+    assert np.all(move.round_trips > 5)
+    share = move.from_hot / (move.n_exchanges * 3)
+    assert share[0] == 0.0
+    assert 0.0 < share[1] < share[2] == 1.0
+    assert np.all((move.rejection > 0) & (move.rejection < 1))
+
+
+def test_walkers_moved_by_something_else_are_followed():
+    posterior = two_weights()
+    move = ReplicaExchange(posterior, [0.5], [1.0, 0.3], num_integration_steps=3)
+    advanced(move, posterior, 3)
+    before = move.replicas[1].copy()
+    move._replicas_at(np.full((3, 2), 0.7))
+    assert np.array_equal(move.replicas[0], np.full((3, 1), 0.7))
+    assert np.array_equal(move.replicas[1], before)
+    assert np.allclose(move.log_densities[0], posterior.marginal().log_density(np.full((3, 1), 0.7)))
+
+
+def test_of_several_optima_it_is_what_auto_means(pair, tree):
+    settings = settings_of(tree)
+    assert settings["move"] == "ReplicaExchange"
+    assert settings["num_chains"] == 4
+    assert "mode" not in tree["posterior"].coords
+    assert "modes" not in tree.children
+    assert settings_of(sample(pair[0], **SHORT))["move"] == "MarginalHMC"
+    assert tree["tempering"]["round_trips"].shape == (4,)
+    assert tree["tempering"]["inverse_temperature"].values[0] == 1.0
+
+
+def test_the_same_seed_gives_the_same_tree(pair, tree):
+    assert sample(pair, **SHORT).identical(tree)
+    assert not sample(pair, **{**SHORT, "seed": 2}).identical(tree)
+
+
+def test_a_move_of_ones_own_stays_as_it_was(pair):
+    move = ReplicaExchange(pair[0].posterior, 0.01 * np.eye(4), [1.0, 0.5])
+    step, ladder = move.trajectories[0].step_size, move.inverse_temperatures.copy()
+    sample(pair, move=move, **SHORT)
+    assert move.replicas is None
+    assert move.trajectories[0].step_size == step
+    assert np.array_equal(move.inverse_temperatures, ladder)
+    assert not move.visited
+
+
+def test_warm_up_learns_levels_metrics_and_steps(pair):
+    move = ReplicaExchange(pair[0].posterior, np.eye(4), np.array([1.0, 0.9, 0.001]), num_integration_steps=8)
+    tree = sample(pair, move=move, num_warmup=400, num_samples=400, seed=0, progress=False)
+    rejection = tree["tempering"]["rejection"].values
+    # what is learnt from 120 exchanges of 4 walkers; the first ladder refuses next to never and next to always
+    assert abs(rejection[0] - rejection[1]) < 0.2
+    step_size = tree["tempering"]["step_size"].values
+    assert len(np.unique(step_size)) == 3
+    acceptance = tree["sample_stats"]["acceptance_rate"].values.mean()
+    assert 0.6 < acceptance < 0.97
+
+
+@pytest.mark.parametrize("start", ["laplace", "prior"])
+def test_replicas_share_the_modes_among_them(pair, start, monkeypatch):
+    begun = []
+    begin = ReplicaExchange.begin
+    monkeypatch.setattr(ReplicaExchange, "begin", lambda self, points: (begun.append(points), begin(self, points))[1])
+    sample(pair, start=start, **SHORT)
+    points = begun[0]
+    assert points.shape == (12, 4, 7)
+    assert len(np.unique(points.reshape(48, 7), axis=0)) == 48
+
+
+def test_given_starts_are_those_of_all_replicas(pair):
+    points = pair[0].sample(4, seed=3)
+    tree = sample(pair, start=points, **SHORT)
+    assert tree["posterior"].sizes["chain"] == 4
+
+
+def test_where_no_layer_can_be_integrated_out_all_weights_are_replicated():
+    x = np.linspace(-2, 2, 40)[:, None]
+    posterior = Posterior(MLP(1, (2,), 1), x, (np.sin(2 * x) > 0).astype(float), Bernoulli(), NormalPrior(1.0))
+    laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=2, seed=0, progress=False))
+    tree = sample(laplace, move="replica_exchange", **SHORT)
+    assert settings_of(tree)["move"] == "ReplicaExchange"
+    assert np.isfinite(tree["sample_stats"]["lp"].values).all()
+    assert np.allclose(
+        tree["sample_stats"]["lp"].values[0, -1],
+        posterior.log_density(
+            np.concatenate([tree["posterior"][b.name].values[0, -1].ravel() for b in posterior.model.weight_blocks])
+        ),
+    )
+
+
+def test_inferred_noise_is_replicated_too():
+    posterior = two_weights("infer")
+    laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=2, seed=0, progress=False))
+    tree = sample(laplace, move="replica_exchange", num_warmup=200, num_samples=200, seed=0, progress=False)
+    noise = np.exp(tree["posterior"]["log_sigma_noise"].values)
+    assert 0.05 < noise.mean() < 0.3
+    assert tree["tempering"]["round_trips"].values.sum() > 10
+
+
+def test_what_it_cannot_take_is_refused(pair):
+    posterior = pair[0].posterior
+    with refuses("inverse_temperatures", "", "fall from 1"):
+        ReplicaExchange(posterior, np.eye(4), [1.0])
+    with refuses("inverse_mass_matrix", "size 7", "size 4, of the hidden weights"):
+        ReplicaExchange(posterior, np.eye(7))
+    with refuses("path", "", "a Posterior, or densities at inverse temperatures"):
+        ReplicaExchange("posterior", np.eye(4))
+    with refuses("num_unit_steps", "-1", "at least 0"):
+        ReplicaExchange(posterior, np.eye(4), num_unit_steps=-1)
+    with refuses("step_size", "-1", "above 0"):
+        ReplicaExchange(posterior, np.eye(4), step_size=-1.0)
+    function = LogDensity(lambda w: -0.5 * (w**2).sum(-1), ("a", "b"), gradient=lambda w: -w)
+    with refuses("posterior", "a LogDensity", "likelihood and prior apart"):
+        sample(function, move="replica_exchange", **SHORT)
+    other = two_weights()
+    with refuses("move", "", "the posterior that is sampled"):
+        sample(pair, move=ReplicaExchange(other, [0.5]), **SHORT)
+
+
+def test_units_are_moved_by_a_move_of_their_own(pair):
+    marginal = pair[0].posterior.marginal()
+    both = moves.Mixture([moves_module.UnitMetropolis(marginal, 20), moves.MarginalHMC(marginal, 0.01 * np.eye(4))])
+    tree = sample(pair[0], move=both, num_chains=4, **SHORT)
+    assert np.isfinite(tree["sample_stats"]["lp"].values).all()
+    with refuses("marginal", "", "posterior.marginal()"):
+        moves.UnitMetropolis(pair[0].posterior)
+    with refuses("num_steps", "0", "at least 1"):
+        moves.UnitMetropolis(marginal, 0)
