@@ -60,7 +60,7 @@ class LaplaceConfig(_Section):
 class SamplingConfig(_Section):
     """``[sampling]``: arguments of :func:`bayesnn.sample`, and in how many of the optima found chains start."""
 
-    num_chains: Annotated[int, Field(ge=2)] = 16
+    num_chains: Annotated[int, Field(ge=2)] | None = None
     num_warmup: Annotated[int, Field(ge=0)] = 200
     num_samples: Annotated[int, Field(ge=4)] = 500
     move: Literal[
@@ -176,7 +176,8 @@ def parse_config(tables: dict[str, Any]) -> RunConfig:
     if (config.data.name is None) == (config.data.path is None):
         raise ArgumentError("data", "both name and path" if config.data.name else "neither name nor path", "one")
     sampling = config.sampling
-    if sampling.num_chains < 2 * sampling.n_modes:
+    keeps_modes = sampling.move not in ("auto", "replica_exchange")
+    if keeps_modes and sampling.num_chains is not None and sampling.num_chains < 2 * sampling.n_modes:
         got = f"{sampling.num_chains} for n_modes = {sampling.n_modes}"
         raise ArgumentError("sampling.num_chains", got, "at least 2 for each mode")
     return config

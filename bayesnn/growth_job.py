@@ -6,6 +6,7 @@ from bayesnn.config import RunConfig
 from bayesnn.growth import Growth, Subsamples, Twin, data_growth
 from bayesnn.job import load_data, tuned_optimum, untuned_posterior
 from bayesnn.report.growth import write_growth
+from bayesnn.sampling.ensembles import DEFAULT_CHAINS
 
 # The smallest size where none are given.
 FIRST_SIZE = 60
@@ -40,7 +41,7 @@ def run_growth(config: RunConfig, *, progress: bool | None = None) -> tuple[Grow
         config.seed,
         config.growth.executor,
         directory=folder / "cells",
-        num_chains=config.sampling.num_chains,
+        num_chains=config.sampling.num_chains or DEFAULT_CHAINS,
         num_warmup=config.sampling.num_warmup,
         num_samples=config.sampling.num_samples,
         n_starts=config.optimum.n_starts,

@@ -203,6 +203,7 @@ def test_a_users_own_csv_runs_through(tmp_path):
 
 def several_modes(folder, **sections):
     sampling = {"num_chains": 6, "num_warmup": 20, "num_samples": 20, "metric": "diagonal", "num_integration_steps": 16}
+    sampling["move"] = "marginal_hmc"
     config = {"data": {"name": "yacht"}, "optimum": {"n_starts": 4}, **sections}
     config = parse_config(config | {"sampling": sampling | sections["sampling"]})
     return run_job(config.model_copy(update={"output": OutputConfig(directory=str(folder))}), progress=False)
@@ -240,9 +241,23 @@ class TestSeveralModes:
         assert f"{float(modes['elpd'][0]):.4g}" in page
 
     def test_where_there_are_fewer_optima_there_are_fewer_modes(self, tmp_path):
-        result = several_modes(tmp_path, model={"hidden": []}, sampling={"n_modes": 3})
+        result = several_modes(tmp_path, model={"hidden": []}, sampling={"n_modes": 3, "move": "auto"})
         assert "modes" not in result.tree.children
         assert len(result.scores.lpd) == 3
+
+    def test_by_default_chains_cross_between_them(self, tmp_path):
+        result = several_modes(tmp_path, sampling={"n_modes": 2, "move": "auto", "num_chains": 3})
+        assert "modes" not in result.tree.children
+        assert len(result.scores.lpd) == 3
+        page = result.report_path.read_text()
+        assert "Levels of replica exchange" in page
+        table = summary_table(
+            "", result.optimum, result.laplace, result.tree, result.agreement, result.scores, result.seconds
+        )
+        what, figure, note = (list(column.cells) for column in table.columns)
+        trips = result.tree["tempering"]["round_trips"].values
+        assert figure[what.index("replica exchange")] == "12 levels"
+        assert note[what.index("replica exchange")].startswith(f"{trips.sum()} round trips in all")
 
     def test_data_too_large_for_stacking_are_weighed_without_it(self, tmp_path, monkeypatch):
         monkeypatch.setattr("bayesnn.sampling.assemble.LARGEST_LOG_LIKELIHOOD", 100)

@@ -18,7 +18,12 @@ def disagreement(convergence: Convergence) -> str:
     """
     parts = [_rhat(convergence), _ess(convergence)]
     if convergence.samples_separate_modes:
-        parts.insert(0, f"chains sample {len(convergence.within)} separate modes")
+        modes = f"chains sample {len(convergence.within)} separate modes"
+        advice = (
+            "predictions rest on how many chains began in each: try move='replica_exchange', whose chains cross, or "
+            "weigh the modes with mode_weights and predict_over_modes"
+        )
+        parts.insert(0, f"{modes}; {advice}")
     if convergence.n_stuck:
         stuck = f"{convergence.n_stuck} of {convergence.num_chains} chains never moved"
         parts.insert(0, f"{stuck}: try longer warm-up, or another start or metric")

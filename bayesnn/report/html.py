@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bayesnn.files import written_whole
 from bayesnn.report.chains import convergence_rows
 from bayesnn.report.modes import modes_rows
+from bayesnn.report.tempering import level_rows
 from bayesnn.tree import group_of, settings_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def render_report(tree: xr.DataTree) -> str:
     return render_page(
         title=f"bayesnn: {settings.get('data', settings['model'])}",
         verdict=_verdict(tree),
-        tables=[table for make in (_scores, _agreement, _optima, _modes, _chains) if (table := make(tree))],
+        tables=[table for make in (_scores, _agreement, _optima, _modes, _chains, _levels) if (table := make(tree))],
         figures=[
             (title, draw(tree)) for title, needed, draw in FIGURES if all(name in tree.children for name in needed)
         ],
@@ -180,6 +181,12 @@ def _optima(tree: xr.DataTree) -> dict[str, Any] | None:
 
 def _modes(tree: xr.DataTree) -> dict[str, Any] | None:
     return make_table("Modes the chains began in", *modes_rows(tree)) if "modes" in tree.children else None
+
+
+def _levels(tree: xr.DataTree) -> dict[str, Any] | None:
+    if "tempering" not in tree.children:
+        return None
+    return make_table("Levels of replica exchange", *level_rows(tree))
 
 
 def _chains(tree: xr.DataTree) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from bayesnn.optimum import Optimum
 from bayesnn.posterior import Gaussian, NormalPrior
 from bayesnn.report.chains import convergence_rows
 from bayesnn.report.modes import modes_in_words
+from bayesnn.report.tempering import travels_in_words
 from bayesnn.tree import values_of
 
 
@@ -74,6 +75,9 @@ def summary_table(
     )
     if "modes" in tree.children:
         table.add_row("modes", f"{len(values_of(tree, 'modes', 'num_chains'))}", modes_in_words(tree))
+    if "tempering" in tree.children:
+        levels = values_of(tree, "tempering", "inverse_temperature")
+        table.add_row("replica exchange", f"{len(levels)} levels", travels_in_words(tree))
     for row in convergence_rows(convergence.to_dataset()):
         table.add_row(*row)
     table.add_section()

@@ -89,7 +89,7 @@ def test_the_verdict_says_that_chains_sample_separate_modes(linear_laplace, tmp_
     agreement = compare(linear_laplace, tree)
     assert agreement.verdict == "chains not converged: no verdict"
     assert agreement.reasons[0].startswith(
-        "chains sample 2 separate modes; worst R-hat of predictions and log posterior"
+        "chains sample 2 separate modes; predictions rest on how many chains began in each: try move='replica_exchange'"
     )
     within, across = agreement.convergence.within_rhat.max(), agreement.convergence.across_rhat
     assert f"within a mode {within:.3f}, across modes {across:.3f}, wants at most 1.01" in agreement.reasons[0]

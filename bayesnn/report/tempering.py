@@ -1,0 +1,36 @@
+"""How replicas travelled between the temperatures: in words, and as rows of a table."""
+
+from typing import Any
+
+import xarray as xr
+
+from bayesnn.tree import group_of
+
+# Fewer round trips of a chain than this leave it where it began, as good as a chain of so few draws.
+FEW_TRIPS = 10
+NOTE = (
+    "A replica that comes down from the hottest level has forgotten its mode: a chain has about as many independent "
+    "choices of a mode as round trips. Neighbours that nearly always refuse to change places want more levels; where "
+    "the share of replicas from the hot end falls steeply from one level to the next, chains are slow: more leapfrog "
+    "or unit steps help."
+)
+
+
+def travels_in_words(tree: xr.DataTree) -> str:
+    """Say in one line how often replicas came down from the hottest level, and what it means."""
+    group = group_of(tree, "tempering")
+    trips = group["round_trips"].values
+    barrier = float(group.attrs["barrier"])
+    words = f"{trips.sum():.0f} round trips in all, {trips.min():.0f} at least in a chain, barrier {barrier:.1f}"
+    if trips.min() < FEW_TRIPS:
+        words += ": too few to weigh the modes, so draw more, or move up a hot end that is hotter than needed"
+    return words
+
+
+def level_rows(tree: xr.DataTree) -> tuple[list[str], list[list[Any]], str]:
+    """Return header, rows and note of the report's table of levels."""
+    group = group_of(tree, "tempering")
+    rejection = [*group["rejection"].values, ""]
+    columns = (group["inverse_temperature"].values, rejection, group["from_hot"].values, group["step_size"].values)
+    header = ["inverse temperature", "refused by the next level", "share from the hot end", "step size"]
+    return header, [list(row) for row in zip(*columns, strict=True)], f"{travels_in_words(tree)}. {NOTE}"
