@@ -56,7 +56,7 @@ from bayesnn.posterior import (
 )
 from bayesnn.report import write_report
 from bayesnn.resumption import resume
-from bayesnn.sampling import moves, sample
+from bayesnn.sampling import PathEvidence, log_evidence, moves, sample
 from bayesnn.tree import load_tree, save_tree
 from bayesnn.version import __version__
 
@@ -88,6 +88,7 @@ __all__ = [
     "NormalPrior",
     "Optimum",
     "OptimumError",
+    "PathEvidence",
     "Poisson",
     "Posterior",
     "Prediction",
@@ -113,6 +114,7 @@ __all__ = [
     "learning_coefficient",
     "load_laplace",
     "load_tree",
+    "log_evidence",
     "maximize_evidence",
     "mode_weights",
     "moves",

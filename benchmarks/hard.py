@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ ENTRIES = {
     "airfoil 5-16-1": ("airfoil", 16),
 }
 N_STARTS, N_OPTIMA, N_HELD_OUT = 64, 8, 50
+OURS = "bayesnn"
 SECONDS, BLOCK = 120.0, 20
 
 
@@ -96,31 +98,31 @@ def judged(
     return {**seconds, "chains": f.shape[0], "draws": f.shape[1], **figures}
 
 
-def compare(
-    name: str, infer: bool, peers: list[str], peer_python: Path, folder: Path, seconds: float
-) -> dict[str, Any]:
-    """Run everything on one posterior."""
+def runs_on(
+    name: str, infer: bool, samplers: list[str], peer_python: Path, folder: Path, seconds: float
+) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Run samplers on one posterior, and yield the figures of each."""
     arrays = problem_of(name, infer)
     problem = folder / "problem.npz"
     np.savez(problem, **arrays)
     request = {"problem": str(problem), "seed": 0, "until": seconds}
-    rows: dict[str, Any] = {}
-    found = run([sys.executable, str(OUR_SCRIPT)], request, folder / "ours.npz")
-    rows["bayesnn"] = None if found is None else judged(arrays, *found, ensemble=False)
-    for sampler in peers:
-        asked = {**request, "sampler": sampler, "block": BLOCK, "thin": THIN.get(sampler, 1)}
-        found = run([str(peer_python), str(PEER_SCRIPT)], asked, folder / "peer.npz")
-        rows[sampler] = None if found is None else judged(arrays, *found, ensemble=sampler.startswith("emcee"))
-    optima = arrays["log_densities"].tolist()
-    return {"problem": name, "noise": "inferred" if infer else "fixed", "optima": optima, "samplers": rows}
+    for sampler in samplers:
+        if sampler == OURS:
+            found = run([sys.executable, str(OUR_SCRIPT)], request, folder / "ours.npz")
+        else:
+            asked = {**request, "sampler": sampler, "block": BLOCK, "thin": THIN.get(sampler, 1)}
+            found = run([str(peer_python), str(PEER_SCRIPT)], asked, folder / "peer.npz")
+        yield sampler, None if found is None else judged(arrays, *found, ensemble=sampler.startswith("emcee"))
 
 
 def table_of(result: dict[str, Any]) -> Table:
     """Lay out one entry."""
     table = Table(title=f"{result['problem']}, noise {result['noise']}")
+    order = [name for name in (OURS, *PEERS) if name in result["samplers"]]
     for column in ("sampler", "chains", "draws", "ESS", "R-hat", "held-out lpd"):
         table.add_column(column)
-    for sampler, row in result["samplers"].items():
+    for sampler in order:
+        row = result["samplers"][sampler]
         if row is None:
             table.add_row(sampler, *["failed"] * 5)
             continue
@@ -130,31 +132,41 @@ def table_of(result: dict[str, Any]) -> Table:
 
 
 def main() -> None:
-    """Run the entries asked for, and write what was found."""
+    """Run what is asked for and not yet in the results, and write after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=ENTRIES, default=list(ENTRIES))
     parser.add_argument("--noise", nargs="+", choices=("fixed", "inferred"), default=("fixed", "inferred"))
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
+    parser.add_argument("--samplers", nargs="+", choices=(OURS, *PEERS), default=[OURS, *PEERS])
+    parser.add_argument("--again", action="store_true", help="run what the results hold, too")
     parser.add_argument("--peer-python", type=Path, default=PEER_PYTHON)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     results: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in arguments.only:
-            for noise in arguments.noise:
+    if arguments.output.exists():
+        results = json.loads(arguments.output.read_text(encoding="utf-8"))["results"]
+    for name in arguments.only:
+        for noise in arguments.noise:
+            result = next((each for each in results if (each["problem"], each["noise"]) == (name, noise)), None)
+            if result is None:
+                result = {"problem": name, "noise": noise, "samplers": {}}
+                results.append(result)
+            asked = [each for each in arguments.samplers if arguments.again or each not in result["samplers"]]
+            if not asked:
+                continue
+            with tempfile.TemporaryDirectory() as folder:
                 infer = noise == "inferred"
-                results.append(
-                    compare(name, infer, arguments.peers, arguments.peer_python, Path(folder), arguments.seconds)
-                )
-                Console(width=120).print(table_of(results[-1]))
-                found = {
-                    "seconds": arguments.seconds,
-                    "versions": versions(),
-                    "machine": machine(),
-                    "results": results,
-                }
-                arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                rows = runs_on(name, infer, asked, arguments.peer_python, Path(folder), arguments.seconds)
+                for sampler, row in rows:
+                    result["samplers"][sampler] = row
+                    found = {
+                        "seconds": arguments.seconds,
+                        "versions": versions(),
+                        "machine": machine(),
+                        "results": results,
+                    }
+                    arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            Console(width=120).print(table_of(result))
 
 
 if __name__ == "__main__":

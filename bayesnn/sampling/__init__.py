@@ -5,6 +5,7 @@ from bayesnn.sampling.adaptation import DualAveraging
 from bayesnn.sampling.better_optimum import BetterOptimumWarning, laplace_at_better_optimum
 from bayesnn.sampling.chains import Chains
 from bayesnn.sampling.metric import Metric, metric_from_inverse_mass_matrix
+from bayesnn.sampling.path_evidence import PathEvidence, log_evidence
 from bayesnn.sampling.sampler import sample
 from bayesnn.sampling.starts import start_points
 
@@ -13,7 +14,9 @@ __all__ = [
     "Chains",
     "DualAveraging",
     "Metric",
+    "PathEvidence",
     "laplace_at_better_optimum",
+    "log_evidence",
     "metric_from_inverse_mass_matrix",
     "moves",
     "sample",

@@ -1,7 +1,7 @@
 """Replica exchange along the powers of the likelihood."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +20,8 @@ from bayesnn.sampling.moves.base import MoveStats, TrackedMove, WalkerMove, metr
 from bayesnn.sampling.moves.hmc import HMC
 from bayesnn.sampling.moves.unit_metropolis import unit_steps
 from bayesnn.sampling.path import Path, PosteriorPath
+
+type LogDensityOf = Callable[[FloatArray], FloatArray]
 
 # The hottest level need not be the prior: only so hot that chains there go everywhere by themselves.
 NUM_LEVELS, HOTTEST = 12, 0.05
@@ -224,6 +226,35 @@ class ReplicaExchange(WalkerMove):
         self.visited = []
         self._forget_travels(self.round_trips.size)
         return metrics
+
+    def neighbours(self, below: FloatArray, hottest: LogDensityOf) -> tuple[FloatArray, FloatArray]:
+        """Compare the densities of neighbours where the replicas are.
+
+        Parameters
+        ----------
+        below : ndarray (walkers, m)
+            Draws of a density below the hottest level.
+        hottest : callable
+            That density: log densities (walkers,) of coordinates (walkers, m).
+
+        Returns
+        -------
+        up, down : ndarray (levels, walkers)
+            Log density of each level less that of the next one down, at the replicas of that one and at its own.
+        """
+        assert self.replicas is not None  # asked for after a step
+        assert self.log_densities is not None
+        up, down = np.empty(self.log_densities.shape), np.empty(self.log_densities.shape)
+        for level, density in enumerate(self._densities):
+            own = self.replicas[level]
+            if level + 1 < self.num_levels:
+                hotter, there = self._densities[level + 1].log_density, self.replicas[level + 1]
+                up[level] = density.log_density(there) - self.log_densities[level + 1]
+            else:
+                hotter = hottest
+                up[level] = density.log_density(below) - hottest(below)
+            down[level] = self.log_densities[level] - hotter(own)
+        return up, down
 
     def settle(self) -> None:
         """End warm-up: levels stay where they are, and travels are counted from here."""
