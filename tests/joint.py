@@ -82,6 +82,7 @@ class ReplicateMarginals:
     def log_density(self, kept):
         return self(kept)[0]
 
+    unit_places, units_are_odd, units_are_alike = np.array([[0, 1], [2, 3]]), True, True
     # of each of the two units its weight and its bias
     unit_prior_precision, unit_prior_mean = np.ones((2, 2)), np.zeros((2, 2))
 

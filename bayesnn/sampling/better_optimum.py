@@ -9,7 +9,7 @@ from bayesnn.arrays import FloatArray
 from bayesnn.laplace import Laplace, fit_laplace
 from bayesnn.optimum.descent import Descent
 from bayesnn.optimum.levenberg_marquardt import climb_together
-from bayesnn.posterior import LogDensity
+from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.sampling.starts import start_points
 from bayesnn.sampling.target import Target
 from bayesnn.tree import values_of
@@ -123,6 +123,22 @@ def better_optimum(target: Target, points: FloatArray, start: str, seed: int) ->
         return None
     starts = start_points(found, start, len(points), seed)
     return BetterOptimum(best.weights, best.log_density, best.log_density - given, gained, starts)
+
+
+def optima_near(posterior: Posterior, points: FloatArray) -> list[Laplace]:
+    """Climb from points (p, k), and return the Gaussians at the optima where climbs ended.
+
+    None of posteriors with so many weights that climbs would take longer than the warm-up.
+    """
+    if isinstance(posterior, LogDensity) or posterior.n_weights > MOST_WEIGHTS:
+        return []
+    ends = sorted(climb_together(posterior, list(points), MOST_STEPS), key=_place)
+    found = [fit_laplace(posterior, end.weights) for _, end in ends if np.isfinite(end.log_density)]
+    return [laplace for laplace in found if laplace.certificate.is_optimum]
+
+
+def _place(numbered: tuple[int, Descent]) -> int:
+    return numbered[0]
 
 
 def _height(end: Descent) -> float:

@@ -43,6 +43,21 @@ class UnitMarginal(Marginal, Protocol):
     """One of the hidden weights of a network, whose units can be moved one at a time."""
 
     @property
+    def unit_places(self) -> IntArray:
+        """Where the weights (fan in + bias, units) of each unit are among the kept coordinates."""
+        ...
+
+    @property
+    def units_are_odd(self) -> bool:
+        """Whether a unit may change its sign with its weights'."""
+        ...
+
+    @property
+    def units_are_alike(self) -> bool:
+        """Whether permuting the units, and flipping their signs where they are odd, leaves the density as it is."""
+        ...
+
+    @property
     def unit_prior_precision(self) -> FloatArray:
         """Prior precision (fan in + bias, units) of each unit of the last hidden layer, its bias last."""
         ...

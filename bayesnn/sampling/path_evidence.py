@@ -270,7 +270,11 @@ def _ratios(
     Those of level `i` are of its density over that of the next one down, the prior at last.
     """
     density = hot.path.posterior.log_density
-    model = Model(density, lambda weights: (density(weights), None), map, random)
+
+    def without_blobs(weights: FloatArray) -> tuple[FloatArray, None]:
+        return density(weights), None
+
+    model = Model(density, without_blobs, map, random)
     state = State(start, log_prob=np.zeros(len(start)), copy=True)
     warm_up, ends = WarmUp(move), window_ends(num_warmup, True)
     move.learns = True

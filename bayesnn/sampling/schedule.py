@@ -7,7 +7,7 @@ import numpy as np
 
 from bayesnn.arrays import FloatArray, spread_indices
 from bayesnn.sampling.adaptation import window_ends
-from bayesnn.sampling.better_optimum import BetterOptimum, better_optimum
+from bayesnn.sampling.better_optimum import BetterOptimum, better_optimum, optima_near
 from bayesnn.sampling.metric import Metric, averaged_metric, first_metric
 from bayesnn.sampling.moves import HMC, MALA, MarginalHMC, ReplicaExchange, TrackedMove
 from bayesnn.sampling.pilot import Functions, Pilot, run_pilot
@@ -23,6 +23,8 @@ CURVATURE_POINTS = 4
 PILOT_AFTER, LENGTH_AFTER = 1, 2
 CANDIDATES = ("averaged", "laplace", "diagonal", "unit")
 AVERAGED = ("averaged", "diagonal")
+# Coldest levels from whose replicas climbs look for optima to jump to.
+JUMP_LEVELS = 3
 # Share of the warm-up after which climbs from where the chains are look for a better optimum: they have had time to
 # leave the one they started at, and the metric is still to be learnt.
 BETTER_AFTER = 0.15
@@ -155,6 +157,10 @@ class Schedule:
         for part, metric in zip(ladder.trajectories, ladder.renew(), strict=True):
             if metric is not None:
                 self.warm_up.renew(part, metric)
+        if ladder.jumps is not None and ladder.replicas is not None:
+            # Searches do not find the modes that have the mass; replicas that have come down the ladder are in them.
+            kept = ladder.replicas[:JUMP_LEVELS].reshape(-1, ladder.replicas.shape[-1])
+            ladder.jumps.add(optima_near(self._target.posterior, ladder.jumps.marginal.complete(kept)))
 
     def _choose(self, move: HMC) -> None:
         """Run the pilot, and go on with what it finds."""

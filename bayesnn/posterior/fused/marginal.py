@@ -44,6 +44,8 @@ class MarginalDensity:
     kept, integrated : ndarray of int (m,), (outputs * q,)
         Which of the posterior's coordinates are which; the second one output after another, for each its weights from
         the last hidden units, then its bias.
+    unit_places : ndarray of int (fan in + bias, units)
+        Where the weights of each unit of the last hidden layer are among the kept coordinates, its bias last.
 
     Raises
     ------
@@ -85,7 +87,8 @@ class MarginalDensity:
                 "posterior", "a flat prior of output weights", "a proper one, or the law may have no sum"
             )
         self._problem: Problem = problem
-        self._unit_places = _last_hidden_layer(network)
+        self.unit_places = _last_hidden_layer(network)
+        self._is_odd = network.activation.is_odd
         self._pace, self._unit_pace = Pace(), Pace()
         self._top = OutputLayer(
             infers_noise=isinstance(likelihood, InferredGaussian),
@@ -114,12 +117,27 @@ class MarginalDensity:
     @property
     def unit_prior_precision(self) -> FloatArray:
         """Prior precision (fan in + bias, units) of each unit of the last hidden layer, its bias last."""
-        return self._top.prior_precision[self._unit_places]
+        return self._top.prior_precision[self.unit_places]
 
     @property
     def unit_prior_mean(self) -> FloatArray:
         """Prior mean (fan in + bias, units) of these."""
-        return self._top.prior_mean[self._unit_places]
+        return self._top.prior_mean[self.unit_places]
+
+    @property
+    def units_are_odd(self) -> bool:
+        """Whether a unit may change its sign with its weights'."""
+        return self._is_odd
+
+    @property
+    def units_are_alike(self) -> bool:
+        """Whether permuting the units, and flipping their signs where they are odd, leaves the density as it is."""
+        top, units = self._top, self.unit_places.shape[1]
+        sides = (self.unit_prior_precision, top.out_precision[:, :units])
+        means = (self.unit_prior_mean, top.out_mean[:, :units])
+        alike = all(np.array_equal(part, np.broadcast_to(part[:, :1], part.shape)) for part in (*sides, *means))
+        is_one_layer = len(self._problem.widths) == 3
+        return is_one_layer and alike and not (self._is_odd and any(np.any(mean) for mean in means))
 
     def __call__(self, kept: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Log density and gradient.

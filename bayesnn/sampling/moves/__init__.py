@@ -7,6 +7,7 @@ from bayesnn.sampling.moves.mala import MALA
 from bayesnn.sampling.moves.marginal import MarginalHMC
 from bayesnn.sampling.moves.microcanonical import Microcanonical, MicrocanonicalLangevin
 from bayesnn.sampling.moves.mixture import Mixture
+from bayesnn.sampling.moves.mode_jump import ModeJump
 from bayesnn.sampling.moves.pcn import PCN
 from bayesnn.sampling.moves.random_walk import RandomWalk
 from bayesnn.sampling.moves.replica_exchange import ReplicaExchange
@@ -22,6 +23,7 @@ __all__ = [
     "Microcanonical",
     "MicrocanonicalLangevin",
     "Mixture",
+    "ModeJump",
     "MoveStats",
     "PreconditionedMove",
     "RandomWalk",

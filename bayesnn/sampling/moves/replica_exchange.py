@@ -18,6 +18,7 @@ from bayesnn.sampling.marginal import Marginal, UnitMarginal
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves.base import MoveStats, TrackedMove, WalkerMove, metropolis
 from bayesnn.sampling.moves.hmc import HMC
+from bayesnn.sampling.moves.mode_jump import ModeJump
 from bayesnn.sampling.moves.unit_metropolis import unit_steps
 from bayesnn.sampling.path import Path, PosteriorPath
 
@@ -56,6 +57,8 @@ class ReplicaExchange(WalkerMove):
         Mean number of leapfrog steps of each trajectory.
     num_unit_steps : int
         Metropolis steps of single units after each, where the output layer is integrated out.
+    jumps : ModeJump, optional
+        Jumps between known modes, of the coldest replicas.
 
     Raises
     ------
@@ -84,6 +87,7 @@ class ReplicaExchange(WalkerMove):
         "identities",
         "last_ends",
         "round_trips",
+        "num_jumps",
         "from_hot",
         "rejections",
         "n_exchanges",
@@ -99,6 +103,7 @@ class ReplicaExchange(WalkerMove):
         step_size: float | None = None,
         num_integration_steps: int = 100,
         num_unit_steps: int = 100,
+        jumps: ModeJump | None = None,
     ) -> None:
         if isinstance(path, Posterior):
             path = PosteriorPath(path)
@@ -111,6 +116,7 @@ class ReplicaExchange(WalkerMove):
             else checked_ladder(inverse_temperatures)
         )
         self.num_unit_steps = integer_at_least("num_unit_steps", num_unit_steps, 0)
+        self.jumps = jumps
         self._densities = [path.at(float(beta)) for beta in self.inverse_temperatures]
         coldest = self._densities[0]
         self.marginal = coldest if isinstance(coldest, Marginal) else None
@@ -140,7 +146,7 @@ class ReplicaExchange(WalkerMove):
     @property
     def parts(self) -> tuple[TrackedMove, ...]:
         """The move itself and the trajectories of all levels, the coldest first."""
-        return (self, *self.trajectories)
+        return (self, *self.trajectories, *(() if self.jumps is None else (self.jumps,)))
 
     @property
     def active(self) -> tuple[TrackedMove, ...]:
@@ -156,6 +162,7 @@ class ReplicaExchange(WalkerMove):
         """Return a move to be adapted, while this one stays as it is."""
         copied = copy.copy(self)
         copied.trajectories = tuple(copy.copy(each) for each in self.trajectories)
+        copied.jumps = None if self.jumps is None else self.jumps.copied()
         if self.replicas is not None and self.log_densities is not None:
             copied.replicas, copied.log_densities = self.replicas.copy(), self.log_densities.copy()
         copied._forget_travels(self.round_trips.size)
@@ -186,6 +193,9 @@ class ReplicaExchange(WalkerMove):
             if self.num_unit_steps and isinstance(density, UnitMarginal):
                 steps = unit_steps(density, len(kept), self.num_unit_steps, model.random)
                 kept, log_density, _ = density.step_units(kept, log_density, steps)
+            if level == 0 and self.jumps is not None:
+                kept, log_density, n_accepted = self.jumps.advance(kept, log_density, model.random)
+                self.num_jumps += n_accepted
             replicas[level], log_densities[level] = kept, log_density
         self._exchange(replicas, log_densities, model.random)
         if self.learns:
@@ -271,6 +281,7 @@ class ReplicaExchange(WalkerMove):
                 "from_hot": (("level",), self.from_hot / visits),
                 "rejection": (("pair",), self.rejection),
                 "round_trips": (("chain",), self.round_trips),
+                "num_jumps": (("chain",), self.num_jumps),
             },
             attrs={"barrier": float(self.rejection.sum()), "num_exchanges": self.n_exchanges},
         )
@@ -330,6 +341,7 @@ class ReplicaExchange(WalkerMove):
         self.identities: IntArray = np.repeat(np.arange(levels)[:, None], n_walkers, axis=1)
         self.last_ends: IntArray = np.full((n_walkers, levels), NEITHER)
         self.round_trips: IntArray = np.zeros(n_walkers, dtype=np.int64)
+        self.num_jumps: IntArray = np.zeros(n_walkers, dtype=np.int64)
         self.from_hot: FloatArray = np.zeros(levels)
         self.rejections: FloatArray = np.zeros(levels - 1)
         self.n_exchanges = 0
