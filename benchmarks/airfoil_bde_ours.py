@@ -41,7 +41,7 @@ def main() -> None:
     )
     arrived = time.time()
     fused, shape = posterior.fused(), starts.shape
-    move = moves.MicrocanonicalLangevin(fused, np.ones(shape[1]), way.step_size, how["thinning"])
+    move = moves.MicrocanonicalLangevin(fused, np.ones(shape[1]), float(np.median(way.step_size)), how["thinning"])
     sampler = emcee.EnsembleSampler(*shape, fused.log_density, moves=move, vectorize=True)
     state = emcee.State(way.ends, random_state=np.random.RandomState(seed).get_state())
     sampler.run_mcmc(state, how["draw_steps"] // how["thinning"], skip_initial_state_check=True)

@@ -1,25 +1,24 @@
 """The way from where chains start to the bulk of a posterior that nothing mixes over."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from emcee.model import Model
-from emcee.state import State
 
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe, finite_array, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.posterior import Posterior
 from bayesnn.progress import progress_bar
-from bayesnn.sampling.adaptation import EnergyErrorTuning
-from bayesnn.sampling.moves.hmc import DIVERGENCE
-from bayesnn.sampling.moves.microcanonical import MicrocanonicalLangevin
+from bayesnn.sampling.metric import metric_from_inverse_mass_matrix
+from bayesnn.sampling.moves.dynamics import Isokinetic, ValueAndGradient, lengths
 from bayesnn.seeds import legacy_state
 from bayesnn.threads import on_one_blas_thread
 
-# Of the first step, in units of sqrt(k) as all steps of the move: small anywhere, and soon tuned.
-FIRST_STEP = 1e-4
+# The first step, in units of sqrt(k) as those of the move, and the share of what a leg says is wrong with it that is
+# corrected at once: the squares of its few errors scatter, and chains come through narrow places and wide ones.
+FIRST_STEP, GAIN = 1e-4, 0.2
+# What a step counts that led out of the numbers, nats, and a mean square below which none is told from rounding.
+LOST, TINY = 1e3, 1e-30
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Journey:
     ----------
     ends : ndarray (chains, k)
         Where they are: starts for what follows.
-    step_size : float
-        Of the last steps, as :class:`bayesnn.moves.MicrocanonicalLangevin` takes it.
+    step_size : ndarray (chains,)
+        Of each chain's last steps, as :class:`bayesnn.moves.MicrocanonicalLangevin` takes it.
     log_density : ndarray (legs, chains)
         Log densities along the way.
     distance : ndarray (chains,)
@@ -39,7 +38,7 @@ class Journey:
     """
 
     ends: FloatArray
-    step_size: float
+    step_size: FloatArray
     log_density: FloatArray
     distance: FloatArray
 
@@ -110,50 +109,85 @@ def journey(
     points = finite_array("starts", starts, (2,), wants)
     if points.shape[1] != posterior.n_weights or not len(points):
         raise ArgumentError("starts", f"shape {points.shape}", wants)
-    density = compiled(posterior)
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(posterior.log_density(points))
-    if not finite.all():
-        raise ArgumentError(
-            "starts",
-            f"log density not finite at {np.sum(~finite)} of {len(points)} starts",
-            "points where it is finite",
-        )
-    move = MicrocanonicalLangevin(density, np.ones(posterior.n_weights), FIRST_STEP, min(steps_per_leg, num_steps))
-    tuning = EnergyErrorTuning(move.step_size, first)
-
-    def log_density(weights: FloatArray) -> tuple[FloatArray, None]:
-        return posterior.log_density(weights), None
-
-    model = Model(posterior.log_density, log_density, map, legacy_state(seed, "journey"))
-    state = State(points, log_prob=np.full(len(points), -np.inf), copy=True)
+    density, dynamics = compiled(posterior), Isokinetic()
+    random = legacy_state(seed, "journey")
+    chains = _Chains.of(density, points, random)
+    if not np.all(np.isfinite(chains.log_prob)):
+        got = f"log density not finite at {np.sum(~np.isfinite(chains.log_prob))} of {len(points)} starts"
+        raise ArgumentError("starts", got, "points where it is finite")
     n_legs = -(-num_steps // steps_per_leg)
     heights = np.empty((n_legs, len(points)))
+    log_step = np.full(len(points), np.log(FIRST_STEP))
     with progress_bar("journey", n_legs, progress) as tick:
         for leg in range(n_legs):
-            state, _ = move.propose(model, state)
-            heights[leg] = state.log_prob
-            tuning.target_variance = first + (last - first) * (leg + 1) / n_legs
-            tuning.update(_errors(move))
-            move.step_size = tuning.step_size
+            squares = chains.go(density, dynamics, np.exp(log_step), steps_per_leg, random)
+            heights[leg] = chains.log_prob
+            target = first + (last - first) * (leg + 1) / n_legs
+            # The error of a leapfrog step grows as the cube of its size: a variance off by 2**6 wants half the step.
+            off = np.log(np.maximum(squares / posterior.n_weights, TINY) / target) / 6.0
+            log_step -= GAIN * np.clip(off, -1.0, 1.0)
             tick(log_density=float(heights[leg].max()))
-    distance = np.linalg.norm(state.coords - points, axis=1)
-    return Journey(np.array(state.coords), move.step_size, heights, distance)
+    distance = np.linalg.norm(chains.weights - points, axis=1)
+    return Journey(chains.weights, np.exp(log_step), heights, distance)
 
 
-def compiled(posterior: Posterior) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:
+@dataclass
+class _Chains:
+    """Chains on their way: weights, directions and gradients (chains, k), log densities (chains,)."""
+
+    weights: FloatArray
+    direction: FloatArray
+    log_prob: FloatArray
+    gradient: FloatArray
+
+    @staticmethod
+    def of(density: ValueAndGradient, points: FloatArray, random: np.random.RandomState) -> "_Chains":
+        """Set chains out from points, in directions drawn."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            log_prob, gradient = density(points)
+        return _Chains(points.copy(), Isokinetic().draw(random, points.shape), log_prob, gradient)
+
+    def go(
+        self,
+        density: ValueAndGradient,
+        dynamics: Isokinetic,
+        step: FloatArray,
+        n_steps: int,
+        random: np.random.RandomState,
+    ) -> FloatArray:
+        """Take steps of sizes (chains,) in place; return the mean squares of their energy errors (chains,).
+
+        Whatever the error, a step is taken: far below the bulk all errors are large, and up is the way. Where numbers
+        end it is not, and the chain turns back.
+        """
+        size = self.weights.shape[1]
+        unit = metric_from_inverse_mass_matrix(np.ones(size))
+        # Robnik et al. (2023), section 3.2: the direction is forgotten after a way of sqrt(k).
+        noise = np.sqrt(np.expm1(2.0 * step) / size)[:, None]
+        squares = np.zeros(len(step))
+        for _ in range(n_steps):
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                weights, momenta, log_prob, gradient = dynamics.integrate(
+                    density, unit, self.weights, self.direction, self.gradient, step[:, None], 1
+                )
+                error = dynamics.kinetic(momenta) - log_prob + self.log_prob
+                good = np.isfinite(error) & np.isfinite(gradient).all(axis=1) & np.isfinite(momenta).all(axis=1)
+            squares += np.where(good, error, LOST) ** 2 / n_steps
+            self.weights = np.where(good[:, None], weights, self.weights)
+            self.gradient = np.where(good[:, None], gradient, self.gradient)
+            self.log_prob = np.where(good, log_prob, self.log_prob)
+            turned = np.where(good[:, None], momenta, -self.direction)
+            turned = turned / lengths(turned) + noise * random.standard_normal(turned.shape)
+            self.direction = turned / lengths(turned)
+        return squares
+
+
+def compiled(posterior: Posterior) -> ValueAndGradient:
     """Return value and gradient, in compiled code where there is such."""
     try:
         return posterior.fused()
     except ArgumentError:
         return posterior.value_and_gradient
-
-
-def _errors(move: MicrocanonicalLangevin) -> FloatArray:
-    """Return squares of energy errors (chains,), per dimension, with those of steps that were not taken."""
-    assert move.stats is not None
-    refused = DIVERGENCE**2 / (move.metric.size * move.num_integration_steps)
-    return move.seen() + np.where(move.stats.diverging, refused, 0.0)
 
 
 def _variances(given: tuple[float, float]) -> tuple[float, float]:
