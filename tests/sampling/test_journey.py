@@ -2,6 +2,8 @@ import numpy as np
 
 from bayesnn import MLP, Gaussian, HeteroscedasticGaussian, NormalPrior, Posterior
 from bayesnn.sampling import journey
+from bayesnn.sampling.journey import _Chains
+from bayesnn.sampling.moves.dynamics import Isokinetic
 from tests.refusals import refuses
 
 
@@ -54,6 +56,42 @@ def test_first_steps_that_fail_make_smaller_ones():
     assert np.median(posterior.log_density(starts)) < -1e4
     found = journey(posterior, starts, num_steps=8000)
     assert found.log_density[-1].min() > posterior.log_density(np.zeros(posterior.n_weights)) - posterior.n_weights
+
+
+def test_a_hopeless_start_leaves_the_other_chains_alone():
+    posterior, _, _ = linear()
+    starts = np.random.default_rng(0).standard_normal((4, 20))
+    hopeless = starts.copy()
+    hopeless[0] *= 1e8
+    good, with_it = (journey(posterior, each, num_steps=400) for each in (starts, hopeless))
+    assert np.array_equal(with_it.ends[1:], good.ends[1:])
+    assert np.array_equal(with_it.step_size[1:], good.step_size[1:])
+
+
+def test_steps_are_taken_whatever_their_error():
+    posterior, _, _ = linear()
+    chains = _Chains.of(posterior.value_and_gradient, np.full((2, 20), 1e3), np.random.RandomState(0))
+    before = chains.log_prob
+    squares = chains.go(posterior.value_and_gradient, Isokinetic(), np.full(2, 0.5), 1, np.random.RandomState(0))
+    assert squares.min() > 1e3**2
+    assert not np.any(chains.log_prob == before)
+
+
+def test_directions_are_forgotten_along_the_way():
+    size, n_chains, step = 400, 2000, 0.1
+
+    def flat(weights):
+        return np.zeros(len(weights)), np.zeros_like(weights)
+
+    random = np.random.RandomState(0)
+    chains = _Chains.of(flat, np.zeros((n_chains, size)), random)
+    before = chains.direction
+    chains.go(flat, Isokinetic(), np.full(n_chains, step), 1, random)
+    assert np.allclose(np.linalg.norm(chains.weights, axis=1), step * np.sqrt(size))
+    cosines = (before * chains.direction).sum(axis=1)
+    # exp(-step), but for what lengths in `size` dimensions scatter
+    error = 4.5 * cosines.std() / np.sqrt(n_chains) + 1.0 / size
+    assert abs(cosines.mean() - np.exp(-step)) < error
 
 
 def test_the_seed_decides():
