@@ -47,13 +47,18 @@ def test_the_target_falls_along_the_way():
     assert np.median(falling.step_size) < 0.1 ** (1 / 12) * np.median(constant.step_size)
 
 
-def test_first_steps_that_fail_make_smaller_ones():
+def far_below():
+    """Draws of a prior with small noise where they fit nothing."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((50, 3))
     posterior = Posterior(MLP(3, (16, 16), 2), x, x[:, 0], HeteroscedasticGaussian(), NormalPrior(1.0))
     starts = rng.standard_normal((8, posterior.n_weights))
-    # Draws of the prior with small noise where it fits nothing: the first step changes the energy by thousands.
     assert np.median(posterior.log_density(starts)) < -1e4
+    return posterior, starts
+
+
+def test_first_steps_that_fail_make_smaller_ones():
+    posterior, starts = far_below()
     found = journey(posterior, starts, num_steps=8000)
     assert found.log_density[-1].min() > posterior.log_density(np.zeros(posterior.n_weights)) - posterior.n_weights
 
@@ -69,12 +74,14 @@ def test_a_hopeless_start_leaves_the_other_chains_alone():
 
 
 def test_steps_are_taken_whatever_their_error():
-    posterior, _, _ = linear()
-    chains = _Chains.of(posterior.value_and_gradient, np.full((2, 20), 100.0), np.random.RandomState(0))
+    posterior, starts = far_below()
+    density = posterior.value_and_gradient
+    chains = _Chains.of(density, starts, np.random.RandomState(0))
     before = chains.log_prob
-    squares = chains.go(posterior.value_and_gradient, Isokinetic(), np.full(2, 0.1), 1, np.random.RandomState(0))
-    assert 1e3**2 < squares.min()  # those not taken count 1e3**2
-    assert not np.any(chains.log_prob == before)
+    squares = chains.go(density, Isokinetic(), np.full(len(starts), 0.03), 1, np.random.RandomState(0))
+    # A step that led out of the numbers counts 1e3**2, and is not taken.
+    assert np.any(squares > 1e3**2)
+    assert np.array_equal(chains.log_prob != before, squares != 1e3**2)
 
 
 def test_directions_are_forgotten_along_the_way():
