@@ -4,6 +4,8 @@ from bayesnn.sampling import moves
 from bayesnn.sampling.adaptation import DualAveraging
 from bayesnn.sampling.better_optimum import BetterOptimumWarning, laplace_at_better_optimum
 from bayesnn.sampling.chains import Chains
+from bayesnn.sampling.early_stopped import early_stopped
+from bayesnn.sampling.journey import Journey, journey
 from bayesnn.sampling.metric import Metric, metric_from_inverse_mass_matrix
 from bayesnn.sampling.path_evidence import PathEvidence, log_evidence
 from bayesnn.sampling.sampler import sample
@@ -13,8 +15,11 @@ __all__ = [
     "BetterOptimumWarning",
     "Chains",
     "DualAveraging",
+    "Journey",
     "Metric",
     "PathEvidence",
+    "early_stopped",
+    "journey",
     "laplace_at_better_optimum",
     "log_evidence",
     "metric_from_inverse_mass_matrix",
