@@ -80,6 +80,8 @@ class ReplicateMarginals:
         return value - 0.5 * (kept**2).sum(axis=1), gradient - kept
 
     def log_density(self, kept):
+        if kept.ndim == 3:  # several points (walkers, points, 4) under each walker's data
+            return np.stack([self(points)[0] for points in kept.swapaxes(0, 1)], axis=1)
         return self(kept)[0]
 
     unit_places, units_are_odd, units_are_alike = np.array([[0, 1], [2, 3]]), True, True
@@ -104,7 +106,7 @@ class ReplicateMarginals:
         return np.concatenate([kept, self._solved(kept)[3]], axis=1)
 
     def precision_of(self, precision):
-        raise NotImplementedError
+        return np.linalg.inv(np.linalg.inv(precision)[:4, :4])
 
     def draw(self, kept, random):
         _, _, precision, mean = self._solved(kept)

@@ -22,7 +22,10 @@ def travels_in_words(tree: xr.DataTree) -> str:
     trips = group["round_trips"].values
     barrier = float(group.attrs["barrier"])
     words = f"{trips.sum():.0f} round trips in all, {trips.min():.0f} at least in a chain, barrier {barrier:.1f}"
-    if trips.min() < FEW_TRIPS:
+    jumps = group["num_jumps"].values
+    if group.attrs["is_jumping"]:
+        words += f"; {jumps.sum():.0f} jumps between {int(group.attrs['num_modes'])} known modes"
+    if trips.min() + jumps.min() < FEW_TRIPS:
         words += ": too few to weigh the modes, so draw more, or move up a hot end that is hotter than needed"
     return words
 

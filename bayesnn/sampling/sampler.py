@@ -23,7 +23,7 @@ from bayesnn.sampling.chain_labels import chain_labels
 from bayesnn.sampling.ensembles import DEFAULT_CHAINS, Ensembles, as_tracked
 from bayesnn.sampling.gradient_check import check_gradients
 from bayesnn.sampling.identity import identity_of
-from bayesnn.sampling.marginal import Marginal
+from bayesnn.sampling.marginal import Marginal, UnitMarginal
 from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
 from bayesnn.sampling.moves import (
@@ -34,6 +34,7 @@ from bayesnn.sampling.moves import (
     MarginalHMC,
     Microcanonical,
     MicrocanonicalLangevin,
+    ModeJump,
     RandomWalk,
     ReplicaExchange,
     TrackedMove,
@@ -368,11 +369,14 @@ def _proposal(
 
 
 def _replica_exchange(target: Target, metric: str, length: int | None) -> ReplicaExchange:
-    """Return a ladder of powers of the likelihood, the output layer integrated out where it can be."""
+    """Return a ladder of powers of the likelihood, the output layer integrated out and modes jumped to where it can."""
     path = PosteriorPath(target.posterior)
     coldest = path.at(1.0)
     begin = first_metric(metric, target, coldest if isinstance(coldest, Marginal) else None)
-    return ReplicaExchange(path, begin, num_integration_steps=length or EXCHANGE_LENGTH)
+    jumps = None
+    if isinstance(coldest, UnitMarginal) and coldest.units_are_alike:
+        jumps = ModeJump(coldest, target.laplaces)
+    return ReplicaExchange(path, begin, num_integration_steps=length or EXCHANGE_LENGTH, jumps=jumps)
 
 
 def _check_same(posterior: Posterior, target: Target) -> None:

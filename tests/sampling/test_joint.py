@@ -1,5 +1,7 @@
 """Every move keeps the joint law of weights and data, on a small network; a spoiled one does not."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from bayesnn.sampling.moves import (
     Microcanonical,
     MicrocanonicalLangevin,
     Mixture,
+    ModeJump,
     PreconditionedMove,
     RandomWalk,
     ReplicaExchange,
@@ -22,11 +25,28 @@ from bayesnn.sampling.moves import (
 )
 from bayesnn.sampling.moves import base as base_module
 from bayesnn.sampling.moves import hmc as hmc_module
+from bayesnn.sampling.unit_images import UnitImages
 from tests.joint import NET, ReplicateMarginals, Replicates, X, check_calibration, check_joint
 
 K = NET.n_weights
 WIDE, MEAN = np.eye(K), np.zeros(K)
 LOWER = np.linalg.cholesky(0.3 * np.eye(K) + 0.1)
+
+
+def gaussian(mean, variance, evidence):
+    """What a jump asks of a Laplace; it is exact whatever the Gaussian is."""
+    return SimpleNamespace(
+        n_weights=K,
+        mean=np.array(mean),
+        posterior_precision=np.eye(K) / variance,
+        log_marginal_likelihood=evidence,
+    )
+
+
+def jumps(target):
+    two = [gaussian([1.0, -0.3, 0.2, 0.5, 0, 0, 0], 0.6, 0.0), gaussian([0.2, 0.4, -1.0, 0.3, 0, 0, 0], 0.9, 1.0)]
+    return ModeJump(ReplicateMarginals(target), two, 5)
+
 
 MOVES = {
     "hmc": lambda t: HMC(t.value_and_gradient, 0.3 * WIDE, 0.5, 4),
@@ -38,6 +58,7 @@ MOVES = {
     "pcn": lambda t: PCN(MEAN, WIDE, 0.4),
     "independence": lambda t: IndependenceT(MEAN, WIDE),
     "symmetry jump": lambda t: SymmetryJump(NET),
+    "mode jump": jumps,
     "unit metropolis": lambda t: UnitMetropolis(ReplicateMarginals(t), 4),
     "mixture": lambda t: Mixture(
         [HMC(t.value_and_gradient, 0.3 * WIDE, 0.5, 3), SymmetryJump(NET), PCN(MEAN, WIDE, 0.3)]
@@ -99,6 +120,21 @@ def test_a_move_that_accepts_everything_fails(name, check, monkeypatch):
     monkeypatch.setattr(base_module, "metropolis", always)
     with pytest.raises(AssertionError):
         check(MOVES[name])
+
+
+@pytest.mark.parametrize("forget", ["volumes", "cells"])
+def test_jumps_that_forget_the_symmetries_or_a_volume_fail(forget, monkeypatch):
+    if forget == "cells":  # every image is taken for the one in the cell
+        monkeypatch.setattr(UnitImages, "nearest", lambda self, kept, reference: kept)
+    else:
+        mixture = ModeJump.log_mixture
+
+        def narrow(self, kept):
+            return 0.5 * mixture(self, kept)
+
+        monkeypatch.setattr(ModeJump, "log_mixture", narrow)
+    with pytest.raises(AssertionError):
+        check_calibration(jumps)
 
 
 @pytest.mark.parametrize("check", [check_calibration, check_joint])

@@ -236,7 +236,7 @@ def test_where_no_layer_can_be_integrated_out_all_weights_are_replicated():
 def test_inferred_noise_is_replicated_too():
     posterior = two_weights("infer")
     laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=2, seed=0, progress=False))
-    tree = sample(laplace, move="replica_exchange", num_warmup=200, num_samples=200, seed=0, progress=False)
+    tree = sample(laplace, move="replica_exchange", num_warmup=100, num_samples=100, seed=0, progress=False)
     noise = np.exp(tree["posterior"]["log_sigma_noise"].values)
     assert 0.05 < noise.mean() < 0.3
     assert tree["tempering"]["round_trips"].values.sum() > 10

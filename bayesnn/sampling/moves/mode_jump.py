@@ -14,6 +14,7 @@ from bayesnn.factor import factor_gram
 from bayesnn.laplace import Laplace
 from bayesnn.optimum.find import SAME_OPTIMUM_SD
 from bayesnn.sampling.marginal import UnitMarginal
+from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves.base import MoveStats, WalkerMove
 from bayesnn.sampling.unit_images import UnitImages
 
@@ -26,11 +27,11 @@ class ModeJump(WalkerMove):
 
     With the output layer integrated out, and drawn afterwards, what is left of each Gaussian is so near to its mode
     that one proposal in some tens to some thousands is accepted where Gaussians of all weights are hopeless; each costs
-    one value of the density, no gradient, and a few hundred are made at a time. Acceptance is Metropolis's for the mixture
-    (Tierney 1994, Markov chains for exploring posterior distributions, Annals of Statistics 22, section 2.3.3), taken
-    modulo the symmetries of the network: weights are compared with each Gaussian in the image nearest to its centre,
-    and an accepted proposal is put into an image drawn at random. It is exact whatever the Gaussians are; they decide
-    how often it jumps. To be mixed with a move that goes where no optimum is known (:class:`Mixture`,
+    one value of the density, no gradient, and a few hundred are made at a time. Acceptance is Metropolis's for the
+    mixture (Tierney 1994, Markov chains for exploring posterior distributions, Annals of Statistics 22, section 2.3.3),
+    taken modulo the symmetries of the network: weights are compared with each Gaussian in the image nearest to its
+    centre, and an accepted proposal is put into an image drawn at random. It is exact whatever the Gaussians are; they
+    decide how often it jumps. To be mixed with a move that goes where no optimum is known (:class:`Mixture`,
     :class:`ReplicaExchange`).
 
     Parameters
@@ -144,7 +145,7 @@ class ModeJump(WalkerMove):
         bounds = np.where(np.isnan(values), -np.inf, values) - own
         for walker in range(len(kept)):
             here = log_prob[walker] - self.log_mixture(kept[walker])
-            for i in np.flatnonzero(bounds[walker] > bounds[walker].min()):
+            for i in np.flatnonzero(np.isfinite(bounds[walker])):
                 if not bounds[walker, i] - here > thresholds[walker, i]:
                     continue
                 new, centre = proposed[walker, i], self.centres[modes[walker, i]]
@@ -166,8 +167,8 @@ class ModeJump(WalkerMove):
     def _knows(self, centre: FloatArray) -> bool:
         """Whether an optimum is, up to a symmetry, one that is in the mixture."""
         for other, scale in zip(self.centres, self.scales, strict=True):
-            off = np.linalg.solve(scale, self.images.nearest(centre, other) - other)
-            if np.linalg.norm(off) <= SAME_OPTIMUM_SD * np.sqrt(len(off)):
+            off = Metric(scale).whiten((self.images.nearest(centre, other) - other)[None])
+            if float((off**2).sum()) <= SAME_OPTIMUM_SD**2 * off.size:
                 return True
         return False
 

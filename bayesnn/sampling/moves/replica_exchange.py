@@ -58,7 +58,8 @@ class ReplicaExchange(WalkerMove):
     num_unit_steps : int
         Metropolis steps of single units after each, where the output layer is integrated out.
     jumps : ModeJump, optional
-        Jumps between known modes, of the coldest replicas.
+        Jumps between known modes, of the coldest replicas. Where none was accepted since warm-up learnt the last modes,
+        they are given up for the draws.
 
     Raises
     ------
@@ -88,6 +89,7 @@ class ReplicaExchange(WalkerMove):
         "last_ends",
         "round_trips",
         "num_jumps",
+        "is_jumping",
         "from_hot",
         "rejections",
         "n_exchanges",
@@ -116,7 +118,7 @@ class ReplicaExchange(WalkerMove):
             else checked_ladder(inverse_temperatures)
         )
         self.num_unit_steps = integer_at_least("num_unit_steps", num_unit_steps, 0)
-        self.jumps = jumps
+        self.jumps, self.is_jumping = jumps, jumps is not None
         self._densities = [path.at(float(beta)) for beta in self.inverse_temperatures]
         coldest = self._densities[0]
         self.marginal = coldest if isinstance(coldest, Marginal) else None
@@ -193,7 +195,7 @@ class ReplicaExchange(WalkerMove):
             if self.num_unit_steps and isinstance(density, UnitMarginal):
                 steps = unit_steps(density, len(kept), self.num_unit_steps, model.random)
                 kept, log_density, _ = density.step_units(kept, log_density, steps)
-            if level == 0 and self.jumps is not None:
+            if level == 0 and self.jumps is not None and self.is_jumping:
                 kept, log_density, n_accepted = self.jumps.advance(kept, log_density, model.random)
                 self.num_jumps += n_accepted
             replicas[level], log_densities[level] = kept, log_density
@@ -269,6 +271,7 @@ class ReplicaExchange(WalkerMove):
     def settle(self) -> None:
         """End warm-up: levels stay where they are, and travels are counted from here."""
         self.learns, self.visited = False, []
+        self.is_jumping = self.is_jumping and bool(self.num_jumps.any())
         self._forget_travels(self.round_trips.size)
 
     def to_dataset(self) -> xr.Dataset:
@@ -283,7 +286,12 @@ class ReplicaExchange(WalkerMove):
                 "round_trips": (("chain",), self.round_trips),
                 "num_jumps": (("chain",), self.num_jumps),
             },
-            attrs={"barrier": float(self.rejection.sum()), "num_exchanges": self.n_exchanges},
+            attrs={
+                "barrier": float(self.rejection.sum()),
+                "num_exchanges": self.n_exchanges,
+                "num_modes": 0 if self.jumps is None else len(self.jumps.centres),
+                "is_jumping": int(self.is_jumping),
+            },
         )
 
     def _replicas_at(self, coords: FloatArray) -> tuple[FloatArray, FloatArray]:
