@@ -54,6 +54,7 @@ def crossing() -> None:
     kept = bnn.sample(laplaces, move="marginal_hmc", num_chains=8, num_warmup=300, num_samples=1000, progress=False)
     crossed = bnn.sample(laplaces, num_warmup=300, num_samples=1000, progress=False)
     titles = ("chains that keep to their modes", "replica exchange and jumps")
+    worst = -1
     for place, (tree, title) in enumerate(zip((kept, crossed), titles, strict=True)):
         shape = tree["sample_stats"]["lp"].shape
         names = [block.name for block in posterior.model.weight_blocks]
@@ -61,7 +62,7 @@ def crossing() -> None:
         outputs = net.predict(weights.reshape(-1, posterior.n_weights), arrays["new_x"]).reshape(*shape, -1)
         spread = outputs.mean(axis=1).std(axis=0)
         axis = figure.add_subplot(1, 2, place + 1)
-        worst = int(np.argmax(spread)) if place == 0 else worst
+        worst = int(np.argmax(spread)) if worst < 0 else worst
         for chain in outputs[..., worst]:
             axis.plot(chain, lw=0.6, alpha=0.8)
         axis.set(title=title, xlabel="draw", ylabel="the output that differs most")
