@@ -71,7 +71,7 @@ def predict_over_modes(
     >>> post = Posterior(MLP(1, (2,), 1), x, np.sin(5 * x), Gaussian(0.3), NormalPrior(1.0))
     >>> best = find_optimum(post, n_starts=8, seed=0)
     >>> laplaces = [fit_laplace(post, optimum) for optimum in (best, best.others[0])]
-    >>> tree = sample(laplaces, num_chains=4, num_warmup=60, num_samples=50, seed=0)
+    >>> tree = sample(laplaces, move="hmc", num_chains=4, num_warmup=60, num_samples=50, seed=0)
     >>> prediction = predict_over_modes(tree, laplaces, [[0.0], [0.5]], [3, 1])
     >>> prediction.mean.shape, bool(np.all(prediction.sd > 0.3))
     ((2, 1), True)

@@ -84,7 +84,7 @@ def mode_weights(tree: xr.DataTree, method: str = "stacking", *, extend_tree: bo
     >>> post = Posterior(MLP(1, (2,), 1), x, np.sin(5 * x), Gaussian(0.3), NormalPrior(1.0))
     >>> best = find_optimum(post, n_starts=8, seed=0)
     >>> laplaces = [fit_laplace(post, optimum) for optimum in (best, best.others[0])]
-    >>> tree = sample(laplaces, num_chains=4, num_warmup=60, num_samples=50, seed=0)
+    >>> tree = sample(laplaces, move="hmc", num_chains=4, num_warmup=60, num_samples=50, seed=0)
     >>> mode_weights(tree, "equal").weights
     array([0.5, 0.5])
     >>> stacked = mode_weights(tree, "stacking")

@@ -60,8 +60,8 @@ def test_it_draws_from_a_posterior_of_two_weights(num_tries):
     posterior = two_weights()
     laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=2, seed=0, progress=False))
     move = moves.ModeJump(posterior.marginal(), [laplace], num_tries)
-    tree = sample(laplace, move=move, num_chains=8, num_warmup=20, num_samples=3000, seed=0, progress=False)
-    w = tree["posterior"]["W1"].values.reshape(8, 3000)
+    tree = sample(laplace, move=move, num_chains=8, num_warmup=20, num_samples=1200, seed=0, progress=False)
+    w = tree["posterior"]["W1"].values.reshape(8, 1200)
     mean, square = exact_moments(posterior)
     assert off_by(np.abs(w), mean) < 4.5
     assert off_by(w**2, square) < 4.5

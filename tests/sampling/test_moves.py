@@ -110,9 +110,9 @@ def exchange(target, powers, **arguments):
 
 MOVES = {
     "replica exchange": (ROTATED, lambda t: exchange(t, [1.0, 0.5], step_size=0.6, num_integration_steps=3)),
-    "replica exchange of four": (
+    "replica exchange of three": (
         ALIGNED,
-        lambda t: exchange(t, [1.0, 0.5, 0.3, 0.1], step_size=0.4, num_integration_steps=3),
+        lambda t: exchange(t, [1.0, 0.5, 0.2], step_size=0.4, num_integration_steps=3),
     ),
     "random walk": (ROTATED, lambda t: RandomWalk(t.covariance)),
     "random walk, upper scale": (ROTATED, lambda t: RandomWalk(upper_scale(t))),

@@ -55,7 +55,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0])
 def test_it_is_within_three_errors_of_the_exact_value(case, seed):
     posterior, exact = CASES[case]()
     found = log_evidence(laplace_of(posterior), seed=seed, **EFFORT)

@@ -63,7 +63,7 @@ def tree(pair):
     return sample(pair, **SHORT)
 
 
-def draws_of_two_weights(num_samples=1500):
+def draws_of_two_weights(num_samples=900):
     posterior = two_weights()
     laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=2, seed=0, progress=False))
     move = ReplicaExchange(posterior, [0.01], np.geomspace(1.0, 0.01, 5), num_integration_steps=4, num_unit_steps=1)
@@ -85,7 +85,7 @@ def test_modes_have_the_mass_that_quadrature_gives_them():
     signs = (w > 0).astype(float)
     assert off_by(signs, 0.5) < 4.5
     # every chain crosses, and often
-    assert np.all(np.abs(np.diff(signs, axis=1)).sum(axis=1) > 20)
+    assert np.all(np.abs(np.diff(signs, axis=1)).sum(axis=1) > 12)
 
 
 def test_without_exchange_nothing_crosses():
@@ -236,10 +236,10 @@ def test_where_no_layer_can_be_integrated_out_all_weights_are_replicated():
 def test_inferred_noise_is_replicated_too():
     posterior = two_weights("infer")
     laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=2, seed=0, progress=False))
-    tree = sample(laplace, move="replica_exchange", num_warmup=100, num_samples=100, seed=0, progress=False)
+    tree = sample(laplace, move="replica_exchange", num_warmup=100, num_samples=60, seed=0, progress=False)
     noise = np.exp(tree["posterior"]["log_sigma_noise"].values)
     assert 0.05 < noise.mean() < 0.3
-    assert tree["tempering"]["round_trips"].values.sum() > 10
+    assert tree["tempering"]["round_trips"].values.sum() > 3
 
 
 def test_what_it_cannot_take_is_refused(pair):
