@@ -187,13 +187,15 @@ def test_maximize_evidence(teacher_posterior, spoiled, argument, got, wants):
             {"move": "nuts"},
             "move",
             "'nuts'",
-            "one of 'auto', 'marginal_hmc', 'hmc', 'replica_exchange', 'microcanonical', 'mala', 'pcn', 'random_walk', 'independence'",
+            "one of 'auto', 'marginal_hmc', 'hmc', 'replica_exchange', 'microcanonical', 'mala', 'pcn', 'random_walk', "
+            "'independence'",
         ),
         (
             {"move": RandomWalk},
             "move",
             "RandomWalk",
-            "one of 'auto', 'marginal_hmc', 'hmc', 'replica_exchange', 'microcanonical', 'mala', 'pcn', 'random_walk', 'independence'",
+            "one of 'auto', 'marginal_hmc', 'hmc', 'replica_exchange', 'microcanonical', 'mala', 'pcn', 'random_walk', "
+            "'independence'",
         ),
         ({"metric": "dense"}, "metric", "'dense'", "one of 'auto', 'averaged', 'laplace', 'diagonal', 'unit'"),
         ({"metric": None}, "metric", "None", "one of 'auto'"),

@@ -191,7 +191,7 @@ def sample(
     modes = Target.of(target, seed)
     if isinstance(move, str) and move == "auto":
         move = _fitting_move(modes)
-    exchanges = isinstance(move, ReplicaExchange) or move == "replica_exchange"
+    exchanges = isinstance(move, ReplicaExchange) or (isinstance(move, str) and move == "replica_exchange")
     if exchanges:
         num_chains = num_chains or DEFAULT_SYSTEMS
     ensemble = None

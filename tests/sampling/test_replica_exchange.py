@@ -63,7 +63,7 @@ def tree(pair):
     return sample(pair, **SHORT)
 
 
-def draws_of_two_weights(num_samples=900):
+def draws_of_two_weights(num_samples=1500):
     posterior = two_weights()
     laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=2, seed=0, progress=False))
     move = ReplicaExchange(posterior, [0.01], np.geomspace(1.0, 0.01, 5), num_integration_steps=4, num_unit_steps=1)
