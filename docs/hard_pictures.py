@@ -1,4 +1,4 @@
-"""Draw the pictures of hard-posteriors.md: ``python docs/hard_pictures.py``, two minutes on two cores.
+"""Draw the pictures of hard-posteriors.md: ``python docs/hard_pictures.py``, half a minute on two cores.
 
 The first is of ``benchmarks/results/hard.json``; the second samples yacht 6-3-1 with and without replica exchange.
 """

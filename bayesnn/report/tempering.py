@@ -6,7 +6,7 @@ import xarray as xr
 
 from bayesnn.tree import group_of
 
-# Fewer round trips of a chain than this leave it where it began, as good as a chain of so few draws.
+# A chain has about as many independent choices of a mode as round trips and jumps: fewer weigh no modes.
 FEW_TRIPS = 10
 NOTE = (
     "A replica that comes down from the hottest level has forgotten its mode: a chain has about as many independent "
@@ -26,7 +26,7 @@ def travels_in_words(tree: xr.DataTree) -> str:
     if group.attrs["is_jumping"]:
         words += f"; {jumps.sum():.0f} jumps between {int(group.attrs['num_modes'])} known modes"
     if trips.min() + jumps.min() < FEW_TRIPS:
-        words += ": too few to weigh the modes, so draw more, or move up a hot end that is hotter than needed"
+        words += ": too few to weigh the modes, so draw more"
     return words
 
 

@@ -132,13 +132,9 @@ def optima_near(posterior: Posterior, points: FloatArray) -> list[Laplace]:
     """
     if isinstance(posterior, LogDensity) or posterior.n_weights > MOST_WEIGHTS:
         return []
-    ends = sorted(climb_together(posterior, list(points), MOST_STEPS), key=_place)
+    ends = climb_together(posterior, list(points), MOST_STEPS)
     found = [fit_laplace(posterior, end.weights) for _, end in ends if np.isfinite(end.log_density)]
     return [laplace for laplace in found if laplace.certificate.is_optimum]
-
-
-def _place(numbered: tuple[int, Descent]) -> int:
-    return numbered[0]
 
 
 def _height(end: Descent) -> float:

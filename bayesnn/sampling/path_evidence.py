@@ -26,7 +26,7 @@ from bayesnn.threads import on_one_blas_thread
 
 # The hottest level that is sampled is where draws from the prior have weights that vary by about so many nats.
 PRIOR_SPREAD, N_PRIOR_DRAWS, HOTTEST_OF_ALL = 1.0, 400, 1e-12
-# Steps of trajectories, as for sample(move="replica_exchange").
+# Mean leapfrog steps of trajectories.
 LENGTH = 64
 # An estimate is not trusted where neighbours have hardly a draw in common, or ways up and down disagree by so many
 # errors and nats.

@@ -9,7 +9,7 @@ from bayesnn import MLP, Bernoulli, FlatPrior, Gaussian, NormalPrior, Posterior,
 from bayesnn.sampling import log_evidence, path_evidence
 from bayesnn.sampling.path_evidence import bennett
 from tests.refusals import refuses
-from tests.sampling.test_replica_exchange import GRID, dense, two_weights
+from tests.two_weights import GRID, dense, two_weights
 
 # Of 16 systems the error has 15 degrees of freedom: a right estimate is more than three errors off in 0.9 % of seeds.
 EFFORT = {"num_levels": 12, "num_chains": 16, "num_warmup": 100, "num_samples": 150, "progress": False}

@@ -1,7 +1,7 @@
 r"""Metropolis steps of single hidden units, the output layer integrated out, compiled.
 
 A step proposes other incoming weights for one unit of the last hidden layer. All other units stay as they are, so that
-one column of :math:`H`, and one row of :math:`H'WH`, are new: a step costs a tenth of a gradient.
+one column of :math:`H`, and one row of :math:`H'WH`, are new: a step costs far less than a gradient.
 """
 
 from typing import NamedTuple
@@ -68,7 +68,7 @@ def place_row(moments: FloatArray, j: int, row: FloatArray) -> None:  # pragma: 
 
 @inlined
 def put_unit(
-    problem: Problem, j: int, q: int, varies: bool, at_features: int, space: Space, trial: Trial
+    problem: Problem, j: int, varies: bool, at_features: int, space: Space, trial: Trial
 ) -> None:  # pragma: no cover -- compiled
     """Fill a unit's values at all rows, and their products with all features and targets."""
     widths, rows, n_blocks = problem.widths, problem.y.shape[2], len(problem.y)
@@ -133,7 +133,7 @@ def step_units(
     first = 0
     for layer in range(n_layers - 2):
         first += (widths[layer] + bias) * widths[layer + 1]
-    n_outputs, q = top.out_precision.shape
+    n_outputs = len(top.out_precision)
     of_block = len(space.hidden) // n_blocks
     at_features = of_block - (fan_out + bias + n_outputs) * rows
     varies = top.noise_precision == 0.0 and not top.infers_noise
@@ -149,7 +149,7 @@ def step_units(
             after = moves[step, i] if is_fresh[step] else before + moves[step, i]
             trial.weights[i] = after
             prior += 0.5 * precision * ((before - mean) ** 2 - (after - mean) ** 2)
-        put_unit(problem, j, q, varies, at_features, space, trial)
+        put_unit(problem, j, varies, at_features, space, trial)
         for i in range(len(trial.row)):
             trial.former[i] = space.moments[j * len(trial.row) + i]
         place_row(space.moments, j, trial.row)

@@ -25,9 +25,9 @@ EVIDENCE_POWER, LEAST_WEIGHT = 0.5, 1e-3
 class ModeJump(WalkerMove):
     r"""Independent proposals from a mixture of the Gaussians at several optima, of the hidden weights alone.
 
-    With the output layer integrated out, and drawn afterwards, what is left of each Gaussian is so near to its mode
-    that one proposal in some tens to some thousands is accepted where Gaussians of all weights are hopeless; each costs
-    one value of the density, no gradient, and a few hundred are made at a time. Acceptance is Metropolis's for the
+    With the output layer integrated out, and drawn afterwards, what is left of each Gaussian may be near enough to its
+    mode for proposals to be accepted, where Gaussians of all weights are hopeless; each costs one value of the density,
+    no gradient, and a few hundred are made at a time. Acceptance is Metropolis's for the
     mixture (Tierney 1994, Markov chains for exploring posterior distributions, Annals of Statistics 22, section 2.3.3),
     taken modulo the symmetries of the network: weights are compared with each Gaussian in the image nearest to its
     centre, and an accepted proposal is put into an image drawn at random. It is exact whatever the Gaussians are; they
@@ -76,7 +76,7 @@ class ModeJump(WalkerMove):
         self.images = UnitImages(marginal.unit_places, marginal.units_are_odd)
         self.num_tries = integer_at_least("num_tries", num_tries, 1)
         size = len(marginal.kept)
-        #: Centres (modes, m) of the Gaussians, `S` (modes, m, m) of each, covariance ``S @ S.T``, and log weights.
+        #: Centres (modes, m) of the Gaussians, `S` (modes, m, m) of each, covariance ``S @ S.T``, and log evidences.
         self.centres: FloatArray = np.empty((0, size))
         self.scales: FloatArray = np.empty((0, size, size))
         self.evidences: FloatArray = np.empty(0)

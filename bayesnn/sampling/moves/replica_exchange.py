@@ -123,7 +123,8 @@ class ReplicaExchange(WalkerMove):
         coldest = self._densities[0]
         self.marginal = coldest if isinstance(coldest, Marginal) else None
         self.trajectories = tuple(
-            HMC(density, inverse_mass_matrix, step_size or 1.0, num_integration_steps) for density in self._densities
+            HMC(density, inverse_mass_matrix, 1.0 if step_size is None else step_size, num_integration_steps)
+            for density in self._densities
         )
         size = self.trajectories[0].metric.size
         if self.marginal is not None and size != len(self.marginal.kept):

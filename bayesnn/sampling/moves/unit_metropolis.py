@@ -22,8 +22,8 @@ class UnitMetropolis(WalkerMove):
 
     Half of the steps propose a draw from the prior, which finds a use for units that have none; the others move the
     unit, by a normal step of a random scale. The output layer is integrated out (:class:`MarginalHMC`), so that a unit
-    may change without its output weight, and a step costs a sixth of a gradient: all other units stay. To be mixed with
-    a move of all weights (:class:`Mixture`).
+    may change without its output weight, and all other units stay, so that a step costs far less than a gradient. To be
+    mixed with a move of all weights (:class:`Mixture`).
 
     Parameters
     ----------
