@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
+from bayesnn.sampling.sampler import MoveName
 
 type Count = Annotated[int, Field(ge=1)]
 
@@ -63,17 +64,7 @@ class SamplingConfig(_Section):
     num_chains: Annotated[int, Field(ge=2)] | None = None
     num_warmup: Annotated[int, Field(ge=0)] = 200
     num_samples: Annotated[int, Field(ge=4)] = 500
-    move: Literal[
-        "auto",
-        "marginal_hmc",
-        "hmc",
-        "replica_exchange",
-        "microcanonical",
-        "mala",
-        "pcn",
-        "random_walk",
-        "independence",
-    ] = "auto"
+    move: MoveName = "auto"
     metric: Literal["auto", "averaged", "laplace", "diagonal", "unit"] = "auto"
     start: Literal["laplace", "laplace_t", "prior"] = "laplace"
     num_integration_steps: Count | None = None

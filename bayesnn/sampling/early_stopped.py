@@ -6,7 +6,7 @@ from bayesnn.arrays import FloatArray
 from bayesnn.checks import describe, integer_at_least, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.posterior import LogDensity, Posterior
-from bayesnn.sampling.journey import compiled
+from bayesnn.sampling.density import density_of
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
 
@@ -80,7 +80,7 @@ def early_stopped(
     if fraction >= 1.0:
         raise ArgumentError("validation_fraction", describe(validation_fraction), "a number between 0 and 1")
     training, held_out = _parts(posterior, fraction, seed)
-    climbed = compiled(training)
+    climbed = density_of(training).value_and_gradient
     weights = np.stack([posterior.model.initial_weights(generator(seed, "early", i)) for i in range(num_chains)])
     best, highest = weights.copy(), np.full(num_chains, -np.inf)
     waited, mean, square = np.zeros(num_chains, dtype=int), np.zeros_like(weights), np.zeros_like(weights)

@@ -9,6 +9,7 @@ from bayesnn.checks import describe, finite_array, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.posterior import Posterior
 from bayesnn.progress import progress_bar
+from bayesnn.sampling.density import density_of
 from bayesnn.sampling.metric import metric_from_inverse_mass_matrix
 from bayesnn.sampling.moves.dynamics import Isokinetic, ValueAndGradient, lengths
 from bayesnn.seeds import legacy_state
@@ -109,7 +110,7 @@ def journey(
     points = finite_array("starts", starts, (2,), wants)
     if points.shape[1] != posterior.n_weights or not len(points):
         raise ArgumentError("starts", f"shape {points.shape}", wants)
-    density, dynamics = compiled(posterior), Isokinetic()
+    density, dynamics = density_of(posterior).value_and_gradient, Isokinetic()
     random = legacy_state(seed, "journey")
     chains = _Chains.of(density, points, random)
     if not np.all(np.isfinite(chains.log_prob)):
@@ -180,14 +181,6 @@ class _Chains:
             turned = turned / lengths(turned) + noise * random.standard_normal(turned.shape)
             self.direction = turned / lengths(turned)
         return squares
-
-
-def compiled(posterior: Posterior) -> ValueAndGradient:
-    """Return value and gradient, in compiled code where there is such."""
-    try:
-        return posterior.fused()
-    except ArgumentError:
-        return posterior.value_and_gradient
 
 
 def _variances(given: tuple[float, float]) -> tuple[float, float]:

@@ -12,15 +12,14 @@ from bayesnn.arrays import FloatArray
 from bayesnn.checks import integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.progress import progress_bar
-from bayesnn.sampling.adaptation import window_ends
 from bayesnn.sampling.ladder import geometric_ladder
 from bayesnn.sampling.marginal import Marginal
-from bayesnn.sampling.metric import first_metric
+from bayesnn.sampling.monitor import Monitor
 from bayesnn.sampling.moves import ReplicaExchange
 from bayesnn.sampling.path import PosteriorPath
-from bayesnn.sampling.starts import start_points
+from bayesnn.sampling.replicas import begin_replicas, replica_exchange
+from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.target import Gaussians, Target
-from bayesnn.sampling.warm_up import WarmUp
 from bayesnn.seeds import generator, legacy_state
 from bayesnn.threads import on_one_blas_thread
 
@@ -154,14 +153,12 @@ def log_evidence(
     modes = Target.of(target, seed)
     path = PosteriorPath(modes.posterior)
     hot = _Prior(path, modes, seed)
-    coldest = path.at(1.0)
-    metric = first_metric("averaged", modes, coldest if isinstance(coldest, Marginal) else None)
-    ladder = geometric_ladder(num_levels, hot.reach())
-    move = ReplicaExchange(path, metric, ladder, num_integration_steps=num_integration_steps)
-    points = _starts(modes, num_levels, num_chains, seed)
-    move.begin(points)
+    move = replica_exchange(modes, "averaged", num_integration_steps, geometric_ladder(num_levels, hot.reach()))
+    start = begin_replicas(move, modes, "laplace", num_chains, seed)
+    density, functions = modes.posterior.log_density, Monitor.of(modes.posterior).values
+    schedule = Schedule(move, modes, density, functions, Wishes(None, None), num_warmup, seed)
     random = legacy_state(seed, "log evidence")
-    up, down = _ratios(move, points[0], hot, num_warmup, num_samples, random, progress)
+    up, down = _ratios(move, schedule, start, hot, num_warmup, num_samples, random, progress)
     pairs = range(num_levels)
     of_chains = np.array([sum(bennett(up[i, :, c], down[i, :, c]) for i in pairs) for c in range(num_chains)])
     steps = np.array([bennett(up[i].ravel(), down[i].ravel()) for i in pairs])
@@ -250,14 +247,9 @@ class _Prior:
         return beta
 
 
-def _starts(target: Target, num_levels: int, num_chains: int, seed: int) -> FloatArray:
-    """Draw starts (levels, chains, k) of all replicas, which share the modes among them."""
-    points = start_points(target, "laplace", num_chains * num_levels, seed)
-    return points.reshape(num_chains, num_levels, -1).swapaxes(0, 1)
-
-
 def _ratios(
     move: ReplicaExchange,
+    schedule: Schedule,
     start: FloatArray,
     hot: _Prior,
     num_warmup: int,
@@ -275,26 +267,16 @@ def _ratios(
         return density(weights), None
 
     model = Model(density, without_blobs, map, random)
-    state = State(start, log_prob=np.zeros(len(start)), copy=True)
-    warm_up, ends = WarmUp(move), window_ends(num_warmup, True)
-    move.learns = True
+    state = State(start, log_prob=density(start), copy=True)
     shape = (move.num_levels, num_samples, len(start))
     up, down = np.empty(shape), np.empty(shape)
     with progress_bar("replicas", num_warmup + num_samples, progress) as tick:
         for step in range(num_warmup + num_samples):
             state, _ = move.propose(model, state)
             if step < num_warmup:
-                warm_up.learn()
-                if step + 1 in ends:
-                    for part, metric in zip(move.trajectories, move.renew(), strict=True):
-                        if metric is not None:
-                            warm_up.renew(part, metric)
-                if step + 1 == num_warmup:
-                    warm_up.finish()
-                    move.settle()
+                schedule.after(step, state.coords)
             else:
-                up[:, step - num_warmup], down[:, step - num_warmup] = move.neighbours(
-                    hot.draw(len(start)), hot.log_density
-                )
+                draw = step - num_warmup
+                up[:, draw], down[:, draw] = move.neighbours(hot.draw(len(start)), hot.log_density)
             tick()
     return up, down

@@ -2,28 +2,26 @@
 
 import os
 import warnings
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
 from emcee.moves import Move
 
-from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.arrays import ArrayLike
 from bayesnn.checks import integer_at_least, one_of
 from bayesnn.errors import ArgumentError
-from bayesnn.posterior import LogDensity, Posterior
+from bayesnn.posterior import LogDensity
 from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
 from bayesnn.sampling.better_optimum import BetterOptimumWarning
 from bayesnn.sampling.call import keep_call
 from bayesnn.sampling.chain_labels import chain_labels
+from bayesnn.sampling.density import ValueAndGradient, density_of
 from bayesnn.sampling.ensembles import DEFAULT_CHAINS, Ensembles, as_tracked
 from bayesnn.sampling.gradient_check import check_gradients
 from bayesnn.sampling.identity import identity_of
-from bayesnn.sampling.marginal import Marginal, UnitMarginal
 from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
 from bayesnn.sampling.moves import (
@@ -34,13 +32,13 @@ from bayesnn.sampling.moves import (
     MarginalHMC,
     Microcanonical,
     MicrocanonicalLangevin,
-    ModeJump,
     RandomWalk,
     ReplicaExchange,
     TrackedMove,
     WalkerMove,
 )
 from bayesnn.sampling.path import PosteriorPath
+from bayesnn.sampling.replicas import begin_replicas, check_same_posterior, replica_exchange
 from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.standstill import standstill
@@ -50,9 +48,7 @@ from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.sampling.watch import Watch
 from bayesnn.threads import on_one_blas_thread
 
-type ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
-
-MOVES = (
+MoveName = Literal[
     "auto",
     "marginal_hmc",
     "hmc",
@@ -62,7 +58,8 @@ MOVES = (
     "pcn",
     "random_walk",
     "independence",
-)
+]
+MOVES: tuple[str, ...] = get_args(MoveName)
 # Moves that propose around one Gaussian, wherever a chain is.
 AROUND_ONE = ("pcn", "independence")
 # The marginal density takes products of all pairs of features of the output layer, two for each row and pair, beside
@@ -71,8 +68,8 @@ AROUND_ONE = ("pcn", "independence")
 MOST_PAIRS = 3.0
 # Leapfrog steps until the pilot has chosen, and for good where warm-up is too short for one.
 FIRST_LENGTH = 8
-# Chains of replica exchange, each of which has replicas at all temperatures, and their trajectories.
-DEFAULT_SYSTEMS, EXCHANGE_LENGTH = 4, 100
+# Chains of replica exchange, each of which has replicas at all temperatures.
+DEFAULT_SYSTEMS = 4
 
 
 @on_one_blas_thread
@@ -200,10 +197,10 @@ def sample(
     num_chains = num_chains or DEFAULT_CHAINS
     if not exchanges:
         modes.mode_of_chains(num_chains)  # refuses too few
-    density = _density(modes.posterior)
+    density = density_of(modes.posterior)
     proposal = _proposal(modes, density.value_and_gradient, move, metric, num_integration_steps)
     if isinstance(proposal, ReplicaExchange):
-        points = _begin_replicas(proposal, modes, start, num_chains, seed)
+        points = begin_replicas(proposal, modes, start, num_chains, seed)
     else:
         points = start_points(modes, start, num_chains, seed)
     if isinstance(modes.posterior, LogDensity):
@@ -296,38 +293,6 @@ def _fitting_move(target: Target) -> str:
     return "marginal_hmc" if target.n_modes == 1 else "replica_exchange"
 
 
-def _begin_replicas(
-    move: ReplicaExchange, target: Target, start: str | ArrayLike, num_chains: int, seed: int
-) -> FloatArray:
-    """Place all replicas, which share the modes among them, and return the starts (chains, k) of the coldest."""
-    if isinstance(start, str):
-        points = start_points(target, start, num_chains * move.num_levels, seed)
-        points = points.reshape(num_chains, move.num_levels, -1).swapaxes(0, 1)
-    else:
-        points = start_points(target, start, num_chains, seed)
-        points = np.broadcast_to(points, (move.num_levels, *points.shape))
-    move.begin(points)
-    return points[0].copy()
-
-
-@dataclass(frozen=True)
-class Density:
-    """What moves and sampler ask of the target."""
-
-    log_density: Callable[[FloatArray], FloatArray]
-    value_and_gradient: ValueAndGradient
-    kernel: str
-
-
-def _density(posterior: Posterior) -> Density:
-    """Return the compiled density where there is one, and the posterior's own where not."""
-    try:
-        fused = posterior.fused()
-    except ArgumentError:
-        return Density(posterior.log_density, posterior.value_and_gradient, "numpy")
-    return Density(fused.log_density, fused, "fused")
-
-
 def _proposal(
     target: Target,
     value_and_gradient: ValueAndGradient,
@@ -337,7 +302,7 @@ def _proposal(
 ) -> TrackedMove:
     if isinstance(move, TrackedMove):
         if isinstance(move, ReplicaExchange) and isinstance(move.path, PosteriorPath):
-            _check_same(move.path.posterior, target)
+            check_same_posterior(move.path.posterior, target)
         return move.copied()  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
     if move in AROUND_ONE and target.n_modes > 1:
@@ -347,7 +312,7 @@ def _proposal(
     begin = "averaged" if metric == "auto" else metric
     num_integration_steps = length or FIRST_LENGTH
     if move == "replica_exchange":
-        return _replica_exchange(target, begin, length)
+        return replica_exchange(target, begin, length)
     if move == "marginal_hmc":
         marginal = target.posterior.marginal()
         hmc = MarginalHMC(marginal, first_metric(begin, target, marginal), num_integration_steps=num_integration_steps)
@@ -366,23 +331,3 @@ def _proposal(
     hmc = kind(value_and_gradient, begin, num_integration_steps=num_integration_steps)
     hmc.step_size = hmc.default_step_size
     return hmc
-
-
-def _replica_exchange(target: Target, metric: str, length: int | None) -> ReplicaExchange:
-    """Return a ladder of powers of the likelihood, the output layer integrated out and modes jumped to where it can."""
-    path = PosteriorPath(target.posterior)
-    coldest = path.at(1.0)
-    begin = first_metric(metric, target, coldest if isinstance(coldest, Marginal) else None)
-    jumps = None
-    if isinstance(coldest, UnitMarginal) and coldest.units_are_alike:
-        jumps = ModeJump(coldest, target.laplaces)
-    return ReplicaExchange(path, begin, num_integration_steps=length or EXCHANGE_LENGTH, jumps=jumps)
-
-
-def _check_same(posterior: Posterior, target: Target) -> None:
-    """Refuse replicas of another posterior."""
-    mean = target.best.mean
-    if posterior is target.posterior:
-        return
-    if posterior.n_weights != len(mean) or posterior.log_density(mean) != target.posterior.log_density(mean):
-        raise ArgumentError("move", f"replica exchange of {posterior!r}", "one of the posterior that is sampled")

@@ -26,6 +26,8 @@ type LogDensityOf = Callable[[FloatArray], FloatArray]
 
 # The hottest level need not be the prior: only so hot that chains there go everywhere by themselves.
 NUM_LEVELS, HOTTEST = 12, 0.05
+# Mean leapfrog steps of trajectories.
+LENGTH = 100
 # Points at which the curvature of a level is averaged.
 CURVATURE_POINTS = 40
 # Which end of the ladder a replica has visited last.
@@ -103,7 +105,7 @@ class ReplicaExchange(WalkerMove):
         inverse_mass_matrix: ArrayLike | Metric,
         inverse_temperatures: ArrayLike | None = None,
         step_size: float | None = None,
-        num_integration_steps: int = 100,
+        num_integration_steps: int = LENGTH,
         num_unit_steps: int = 100,
         jumps: ModeJump | None = None,
     ) -> None:
