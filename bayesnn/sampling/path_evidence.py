@@ -169,7 +169,7 @@ def log_evidence(
         of_chains=of_chains,
         inverse_temperatures=move.inverse_temperatures,
         steps=steps,
-        rejection=move.rejection,
+        rejection=move.travels.rejection,
         upward=float(sum(logsumexp(up[i]) - count for i in pairs)),
         downward=float(sum(count - logsumexp(-down[i]) for i in pairs)),
     )

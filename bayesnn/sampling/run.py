@@ -21,12 +21,13 @@ from bayesnn.sampling.pilot import Pilot
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.snapshot import Snapshot
 from bayesnn.sampling.store import ChainStore
+from bayesnn.sampling.travels import Travels
 from bayesnn.sampling.watch import Watch
 from bayesnn.seeds import legacy_state
 
 # The objects a state on disk may hold.
 KNOWN: dict[str, type] = {
-    kind.__name__: kind for kind in (BetterOptimum, DualAveraging, EnergyErrorTuning, Metric, Pilot, Wishes)
+    kind.__name__: kind for kind in (BetterOptimum, DualAveraging, EnergyErrorTuning, Metric, Pilot, Travels, Wishes)
 }
 # Seconds between commits, and the largest share of the run they may take.
 COMMIT_EVERY, COMMIT_SHARE = 2.0, 0.05

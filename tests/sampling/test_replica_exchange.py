@@ -101,12 +101,13 @@ def test_densities_and_travels_are_kept_through_exchanges(units):
     assert np.array_equal(state.coords[:, move.marginal.kept], move.replicas[0])
     assert np.allclose(state.log_prob, posterior.log_density(state.coords))
     # each walker's replicas are all there, once
-    assert np.array_equal(np.sort(move.identities, axis=0), np.repeat(np.arange(3)[:, None], 3, axis=1))
-    assert np.all(move.round_trips > 0)
-    share = move.from_hot / (move.n_exchanges * 3)
+    assert np.array_equal(np.sort(move.travels.identities, axis=0), np.repeat(np.arange(3)[:, None], 3, axis=1))
+    assert np.all(move.travels.round_trips > 0)
+    share = move.travels.share_from_hot
     assert share[0] == 0.0
     assert 0.0 < share[1] < share[2] == 1.0
-    assert np.all((move.rejection > 0) & (move.rejection < 1))
+    assert np.all((move.travels.rejection > 0) & (move.travels.rejection < 1))
+    assert move.travels.tried.tolist() == [200, 200]
 
 
 def test_walkers_moved_by_something_else_are_followed():

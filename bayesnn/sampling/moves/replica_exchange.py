@@ -21,6 +21,7 @@ from bayesnn.sampling.moves.hmc import HMC
 from bayesnn.sampling.moves.mode_jump import ModeJump
 from bayesnn.sampling.moves.unit_metropolis import unit_steps
 from bayesnn.sampling.path import Path, PosteriorPath
+from bayesnn.sampling.travels import Travels
 
 type LogDensityOf = Callable[[FloatArray], FloatArray]
 
@@ -30,8 +31,6 @@ NUM_LEVELS, HOTTEST = 12, 0.05
 LENGTH = 100
 # Points at which the curvature of a level is averaged.
 CURVATURE_POINTS = 40
-# Which end of the ladder a replica has visited last.
-NEITHER, COLD, HOT = -1, 0, 1
 
 
 class ReplicaExchange(WalkerMove):
@@ -87,14 +86,9 @@ class ReplicaExchange(WalkerMove):
         "replicas",
         "log_densities",
         "parity",
-        "identities",
-        "last_ends",
-        "round_trips",
+        "travels",
         "num_jumps",
         "is_jumping",
-        "from_hot",
-        "rejections",
-        "n_exchanges",
         "learns",
         "visited",
     )
@@ -158,11 +152,6 @@ class ReplicaExchange(WalkerMove):
         """The trajectories of all levels."""
         return self.trajectories
 
-    @property
-    def rejection(self) -> FloatArray:
-        """Mean probability (levels - 1,) with which neighbours did not change places; their sum is the barrier."""
-        return self.rejections / max(self.n_exchanges, 1)
-
     def copied(self) -> Self:
         """Return a move to be adapted, while this one stays as it is."""
         copied = copy.copy(self)
@@ -170,7 +159,7 @@ class ReplicaExchange(WalkerMove):
         copied.jumps = None if self.jumps is None else self.jumps.copied()
         if self.replicas is not None and self.log_densities is not None:
             copied.replicas, copied.log_densities = self.replicas.copy(), self.log_densities.copy()
-        copied._forget_travels(self.round_trips.size)
+        copied.travels, copied.num_jumps = copy.deepcopy(self.travels), self.num_jumps.copy()
         copied.visited = list(self.visited)
         return copied
 
@@ -231,15 +220,14 @@ class ReplicaExchange(WalkerMove):
         list of Metric or None
             Of each level, averaged over where its replicas were; None where they have no finite curvature.
         """
-        if self.n_exchanges:
-            self._stand_at(equal_rejection(self.inverse_temperatures, self.rejection))
+        self._stand_at(equal_rejection(self.inverse_temperatures, self.travels.rejection))
         metrics: list[Metric | None] = []
         later = np.concatenate(self.visited[len(self.visited) // 2 :], axis=1)  # (levels, steps * walkers, m)
         chosen = spread_indices(later.shape[1], CURVATURE_POINTS)
         for beta, points in zip(self.inverse_temperatures, later[:, chosen], strict=True):
             metrics.append(self.path.metric(points, float(beta)))
         self.visited = []
-        self._forget_travels(self.round_trips.size)
+        self._forget_travels(self.num_jumps.size)
         return metrics
 
     def neighbours(self, below: FloatArray, hottest: LogDensityOf) -> tuple[FloatArray, FloatArray]:
@@ -275,23 +263,23 @@ class ReplicaExchange(WalkerMove):
         """End warm-up: levels stay where they are, and travels are counted from here."""
         self.learns, self.visited = False, []
         self.is_jumping = self.is_jumping and bool(self.num_jumps.any())
-        self._forget_travels(self.round_trips.size)
+        self._forget_travels(self.num_jumps.size)
 
     def to_dataset(self) -> xr.Dataset:
         """Group ``tempering`` of the tree."""
-        visits = np.maximum(self.n_exchanges * max(self.round_trips.size, 1), 1)
+        travels = self.travels
         return xr.Dataset(
             {
                 "inverse_temperature": (("level",), self.inverse_temperatures),
                 "step_size": (("level",), np.array([each.step_size for each in self.trajectories])),
-                "from_hot": (("level",), self.from_hot / visits),
-                "rejection": (("pair",), self.rejection),
-                "round_trips": (("chain",), self.round_trips),
+                "from_hot": (("level",), travels.share_from_hot),
+                "rejection": (("pair",), travels.rejection),
+                "round_trips": (("chain",), travels.round_trips),
                 "num_jumps": (("chain",), self.num_jumps),
             },
             attrs={
-                "barrier": float(self.rejection.sum()),
-                "num_exchanges": self.n_exchanges,
+                "barrier": float(travels.rejection.sum()),
+                "num_exchanges": travels.n_exchanges,
                 "num_modes": 0 if self.jumps is None else len(self.jumps.centres),
                 "is_jumping": int(self.is_jumping),
             },
@@ -315,22 +303,13 @@ class ReplicaExchange(WalkerMove):
             up = self._densities[cold].log_density(replicas[hot])
             down = self._densities[hot].log_density(replicas[cold])
             probability, swaps = metropolis(up + down - log_densities[cold] - log_densities[hot], random)
-            # A pair is tried in every second step.
-            self.rejections[cold] += 2.0 * float(1.0 - probability.mean())
+            self.travels.swap(cold, probability, swaps)
             pair = replicas[[hot, cold]]
             replicas[cold], replicas[hot] = np.where(swaps[:, None], pair, pair[::-1])
             log_densities[cold] = np.where(swaps, up, log_densities[cold])
             log_densities[hot] = np.where(swaps, down, log_densities[hot])
-            for walker in np.flatnonzero(swaps):
-                self.identities[[cold, hot], walker] = self.identities[[hot, cold], walker]
         self.parity = 1 - self.parity
-        self.n_exchanges += 1
-        walkers = np.indices(self.round_trips.shape)[0]
-        self.last_ends[walkers, self.identities[-1]] = HOT
-        arrived = self.last_ends[walkers, self.identities[0]] == HOT
-        self.round_trips += arrived
-        self.last_ends[walkers, self.identities[0]] = COLD
-        self.from_hot += (self.last_ends[walkers, self.identities] == HOT).sum(axis=1)
+        self.travels.arrive()
 
     def _stand_at(self, inverse_temperatures: FloatArray) -> None:
         """Change the levels, and with them the densities of the replicas."""
@@ -348,11 +327,5 @@ class ReplicaExchange(WalkerMove):
 
     def _forget_travels(self, n_walkers: int) -> None:
         """Begin counting anew."""
-        levels = self.num_levels
-        self.identities: IntArray = np.repeat(np.arange(levels)[:, None], n_walkers, axis=1)
-        self.last_ends: IntArray = np.full((n_walkers, levels), NEITHER)
-        self.round_trips: IntArray = np.zeros(n_walkers, dtype=np.int64)
+        self.travels = Travels.of(self.num_levels, n_walkers)
         self.num_jumps: IntArray = np.zeros(n_walkers, dtype=np.int64)
-        self.from_hot: FloatArray = np.zeros(levels)
-        self.rejections: FloatArray = np.zeros(levels - 1)
-        self.n_exchanges = 0
