@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from bayesnn.tree import group_of
@@ -25,8 +26,12 @@ def travels_in_words(tree: xr.DataTree) -> str:
     jumps = group["num_jumps"].values
     if group.attrs["is_jumping"]:
         words += f"; {jumps.sum():.0f} jumps between {int(group.attrs['num_modes'])} known modes"
-    if trips.min() + jumps.min() < FEW_TRIPS:
-        words += ": too few to weigh the modes, so draw more"
+    made = int((trips + jumps).min())
+    if made < FEW_TRIPS:
+        # With none, fewer than one of so many draws has made one.
+        draws = int(np.ceil(float(group.attrs["num_exchanges"]) * FEW_TRIPS / max(made, 1)))
+        least = "at this rate some" if made else "more than"
+        words += f": too few to weigh the modes; {FEW_TRIPS} in each chain want {least} {draws:,} draws"
     return words
 
 

@@ -18,6 +18,10 @@ from bayesnn.threads import on_one_blas_thread
 # The first step, in units of sqrt(k) as those of the move, and the share of what a leg says is wrong with it that is
 # corrected at once: the squares of its few errors scatter, and chains come through narrow places and wide ones.
 FIRST_STEP, GAIN = 1e-4, 0.2
+# Chains have arrived where the mean log density rises, from one quarter of the way to the next, by at most so many
+# standard errors, or such a share of sqrt(k / 2), by which log densities of a posterior scatter: steps that become
+# smaller, and less biased, bring as much.
+RISE_ERRORS, RISE_SHARE = 3.0, 0.3
 # What a step counts that led out of the numbers, nats, and a mean square below which none is told from rounding.
 LOST, TINY = 1e3, 1e-30
 
@@ -36,12 +40,55 @@ class Journey:
         Log densities along the way.
     distance : ndarray (chains,)
         From the starts to the ends.
+    num_steps : int
+        Of each chain.
     """
 
     ends: FloatArray
     step_size: FloatArray
     log_density: FloatArray
     distance: FloatArray
+    num_steps: int
+
+    @property
+    def gains(self) -> FloatArray:
+        """By how many nats the mean log density rose from each quarter of the way to the next (3, chains)."""
+        n_legs, n_chains = self.log_density.shape
+        if n_legs < 4:
+            return np.full((3, n_chains), np.nan)
+        quarters = self.log_density[n_legs % 4 :].reshape(4, -1, n_chains)
+        return np.diff(quarters.mean(axis=1), axis=0)
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the log density no longer rises, by more than chance and smaller steps bring."""
+        return bool(self._has_gains and self.gains[2].mean() <= self._least_gain)
+
+    def words(self) -> str:
+        """Say whether the way was long enough, and if not what it would take."""
+        way = f"{self.num_steps:,} steps, a way of {np.median(self.distance):.3g}"
+        if not self._has_gains:
+            return f"{way}: whether the log density still rises is told by at least 2 chains and 4 legs"
+        if self.has_arrived:
+            return f"{way}: the log density rises no more"
+        before, last = self.gains[1:].mean(axis=1)
+        words = f"{way}: too short, the log density still rose by {last:.3g} nats over the last quarter"
+        if last >= before:
+            return f"{words}, no slower than before: more than {2 * self.num_steps:,} steps"
+        # What is gained falls by the same factor each quarter, until it is not told from none.
+        quarters = int(np.ceil(np.log(self._least_gain / last) / np.log(last / before)))
+        return f"{words}; where it goes on as it slowed down, some {self.num_steps * (4 + quarters) // 4:,} steps"
+
+    @property
+    def _has_gains(self) -> bool:
+        return self.gains.shape[1] > 1 and bool(np.all(np.isfinite(self.gains)))
+
+    @property
+    def _least_gain(self) -> float:
+        """Nats below which a gain is not told from none."""
+        last = self.gains[2]
+        error = float(last.std(ddof=1)) / np.sqrt(len(last))
+        return max(RISE_ERRORS * error, RISE_SHARE * float(np.sqrt(self.ends.shape[1] / 2)))
 
 
 @on_one_blas_thread
@@ -83,6 +130,7 @@ def journey(
     Returns
     -------
     Journey
+        Its ``words()`` say whether the way was long enough.
 
     Raises
     ------
@@ -129,7 +177,7 @@ def journey(
             log_step -= GAIN * np.clip(off, -1.0, 1.0)
             tick(log_density=float(heights[leg].max()))
     distance = np.linalg.norm(chains.weights - points, axis=1)
-    return Journey(chains.weights, np.exp(log_step), heights, distance)
+    return Journey(chains.weights, np.exp(log_step), heights, distance, n_legs * steps_per_leg)
 
 
 @dataclass

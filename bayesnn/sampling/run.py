@@ -15,6 +15,7 @@ from bayesnn.sampling.adaptation import DualAveraging, EnergyErrorTuning
 from bayesnn.sampling.better_optimum import BetterOptimum
 from bayesnn.sampling.chains import Chains, Recorder
 from bayesnn.sampling.interruption import interruption_held
+from bayesnn.sampling.left_modes import LeftModes
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves import MoveStats, TrackedMove
 from bayesnn.sampling.pilot import Pilot
@@ -27,7 +28,8 @@ from bayesnn.seeds import legacy_state
 
 # The objects a state on disk may hold.
 KNOWN: dict[str, type] = {
-    kind.__name__: kind for kind in (BetterOptimum, DualAveraging, EnergyErrorTuning, Metric, Pilot, Travels, Wishes)
+    kind.__name__: kind
+    for kind in (BetterOptimum, DualAveraging, EnergyErrorTuning, LeftModes, Metric, Pilot, Travels, Wishes)
 }
 # Seconds between commits, and the largest share of the run they may take.
 COMMIT_EVERY, COMMIT_SHARE = 2.0, 0.05

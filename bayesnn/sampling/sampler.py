@@ -164,7 +164,8 @@ def sample(
         any chain; the settings say so, too, and of fewer chains, in ``"status"``.
     BetterOptimumWarning
         If chains found a far better optimum than the one given, and started anew there;
-        :func:`bayesnn.sampling.laplace_at_better_optimum` makes the Gaussian to compare their draws with.
+        :func:`bayesnn.sampling.laplace_at_better_optimum` makes the Gaussian to compare their draws with. If all chains
+        of one of several optima left it for better ones; group ``left_modes`` has these.
 
     Examples
     --------
@@ -259,6 +260,9 @@ def sample(
     if schedule.better is not None:
         settings["better_optimum"] = schedule.better.words()
         warnings.warn(schedule.better.words(), BetterOptimumWarning, stacklevel=3)
+    if schedule.left is not None:
+        settings["left_modes"] = schedule.left.words()
+        warnings.warn(schedule.left.words(), BetterOptimumWarning, stacklevel=3)
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
     keeps_modes = modes.n_modes > 1 and not isinstance(proposal, ReplicaExchange)
@@ -273,6 +277,8 @@ def sample(
     if schedule.better is not None:
         found = {"weights": (("weight",), schedule.better.weights), "log_density": ((), schedule.better.log_density)}
         tree["better_optimum"] = xr.DataTree(xr.Dataset(found, coords={"weight": list(modes.posterior.weight_names)}))
+    if schedule.left is not None:
+        tree["left_modes"] = xr.DataTree(schedule.left.to_dataset(modes.posterior.weight_names))
     if schedule.pilot is not None:
         tree["pilot"] = xr.DataTree(schedule.pilot.to_dataset())
     return tree

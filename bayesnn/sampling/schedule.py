@@ -8,6 +8,7 @@ import numpy as np
 from bayesnn.arrays import FloatArray, spread_indices
 from bayesnn.sampling.adaptation import window_ends
 from bayesnn.sampling.better_optimum import BetterOptimum, better_optimum, optima_near
+from bayesnn.sampling.left_modes import LeftModes, left_modes
 from bayesnn.sampling.metric import Metric, averaged_metric, first_metric
 from bayesnn.sampling.moves import HMC, MALA, MarginalHMC, ReplicaExchange, TrackedMove
 from bayesnn.sampling.pilot import Functions, Pilot, run_pilot
@@ -89,6 +90,7 @@ class Schedule:
         self.warm_up = WarmUp(move)
         self.pilot: Pilot | None = None
         self.better: BetterOptimum | None = None
+        self.left: LeftModes | None = None
         self._move, self._target, self._log_density, self._functions = move, target, log_density, functions
         self._wishes, self._seed, self._num_warmup = wishes, seed, num_warmup
         self._adapts = wishes.metric in (*AVERAGED, "auto")
@@ -117,6 +119,8 @@ class Schedule:
             self.warm_up.finish()
             self._settle()
             self._visited = []
+            if self._ladder is None:
+                self.left = left_modes(self._target, weights)
         return starts_anew
 
     def snapshot(self) -> Snapshot:
@@ -126,6 +130,7 @@ class Schedule:
             "averaging": self.warm_up.snapshot(),
             "pilot": self.pilot,
             "better": self.better,
+            "left": self.left,
             "wishes": self._wishes,
             "adapts": self._adapts,
             "visited": list(self._visited),
@@ -137,7 +142,7 @@ class Schedule:
             part.restore(state)
         self.warm_up.restore(snapshot["averaging"])
         self.pilot, self._wishes = snapshot["pilot"], snapshot["wishes"]
-        self.better = snapshot["better"]
+        self.better, self.left = snapshot["better"], snapshot["left"]
         self._adapts, self._visited = snapshot["adapts"], snapshot["visited"]
 
     def _end_window(self, window: int) -> None:

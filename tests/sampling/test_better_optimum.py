@@ -1,11 +1,14 @@
-"""Chains that found a better optimum than the one given take the others along."""
+"""Chains that found a better optimum than the one given: alone they take the others along, of several it is said."""
 
 import numpy as np
 import pytest
 
+import bayesnn.sampling.left_modes as left
 import bayesnn.sampling.schedule as schedule
 from bayesnn import MLP, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace, sample
+from bayesnn.sampling import BetterOptimumWarning
 from bayesnn.sampling.better_optimum import MUCH_BETTER, better_optimum
+from bayesnn.sampling.left_modes import left_modes
 from bayesnn.sampling.target import Target
 from bayesnn.tree import settings_of, weight_matrix
 from tests.sampling.test_call import interrupt
@@ -99,3 +102,45 @@ def test_starts_of_your_own_and_from_the_prior_are_left_where_they_are(good_and_
     monkeypatch.setattr(schedule, "better_optimum", lambda *_: pytest.fail("looked"))
     sample(good, **SMALL, start="prior")
     sample(good, **SMALL, start=good.sample(6, seed=0))
+
+
+def test_a_mode_is_left_where_all_its_chains_are_below_a_better_one(good_and_poor):
+    good, poor = good_and_poor
+    target = Target.of([good, poor])
+    near_good, near_poor = good.mean + 1e-3 * np.ones((3, 10)), poor.mean + 1e-3 * np.ones((3, 10))
+    assert left_modes(target, np.concatenate([near_good, near_poor])) is None
+    assert left_modes(target, np.concatenate([near_good, near_good[:2], near_poor[:1]])) is None
+    # a lesser optimum is no reason to leave
+    assert left_modes(target, np.concatenate([near_poor, near_poor])) is None
+    found = left_modes(target, np.concatenate([near_good, near_good]))
+    assert found.modes.tolist() == [1]
+    assert np.allclose(found.weights, good.mean[None], atol=1e-6)
+    height, given = (float(good.posterior.log_density(each.mean)) for each in (good, poor))
+    assert found.log_density == pytest.approx([height], abs=1e-6)
+    assert found.gained == pytest.approx([height - given], abs=1e-6)
+    assert left_modes(Target.of(good), near_good) is None
+
+
+def test_climbs_that_end_in_another_order_are_of_their_own_chains(good_and_poor, monkeypatch):
+    good, poor = good_and_poor
+    points = np.concatenate([np.tile(good.mean, (3, 1)), np.tile(poor.mean, (3, 1))])
+    climb_together = left.climb_together
+    monkeypatch.setattr(left, "climb_together", lambda *args: list(climb_together(*args))[::-1])
+    assert left_modes(Target.of([good, poor]), points) is None
+
+
+@pytest.mark.filterwarnings("ignore:all chains left these modes:RuntimeWarning")
+def test_a_run_says_which_mode_was_left_and_goes_on_to_the_bit(good_and_poor, monkeypatch, tmp_path):
+    good, poor = good_and_poor
+    monkeypatch.setattr(
+        schedule, "left_modes", lambda target, points: left_modes(target, np.tile(good.mean, (len(points), 1)))
+    )
+    few = SMALL | {"move": "marginal_hmc"}
+    with pytest.warns(BetterOptimumWarning, match=r"all chains left these modes.*: 1 \("):
+        whole = sample([good, poor], **few)
+    assert "find_optimum(posterior, start=" in settings_of(whole)["left_modes"]
+    assert np.allclose(whole["left_modes"]["weights"].values, good.mean[None], atol=1e-6)
+    sample([good, poor], **few | {"num_samples": 8}, store=tmp_path)
+    gone_on = sample([good, poor], **few, store=tmp_path)
+    assert gone_on["left_modes"].identical(whole["left_modes"])
+    assert gone_on["posterior"].identical(whole["posterior"])

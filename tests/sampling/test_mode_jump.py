@@ -91,8 +91,23 @@ def test_an_optimum_is_taken_once_whatever_its_image(several):
     assert np.allclose(images.nearest(turned[:6], several[0].mean[:6]), several[0].mean[:6])
 
 
+def test_no_more_is_tried_than_makes_about_one_jump_a_step(several):
+    move = moves.ModeJump(several[0].posterior.marginal(), several)
+    assert move.num_tries == 200
+    move.choose_tries(50.0)  # of 200
+    assert move.num_tries == 4
+    move.choose_tries(2.0)  # of 4
+    assert move.num_tries == 2
+    move.choose_tries(0.0)
+    assert move.num_tries == 200
+    move.choose_tries(1e6)
+    assert move.num_tries == 1
+    tree = sample(several, **SHORT)
+    assert 0.1 < tree["tempering"]["num_jumps"].values.mean() / SHORT["num_samples"] < 10.0
+
+
 def test_jumps_that_are_never_accepted_are_given_up(several, monkeypatch):
-    monkeypatch.setattr(moves.ModeJump, "log_mixture", lambda self, kept: -np.inf)
+    monkeypatch.setattr(moves.ModeJump, "log_mixture", lambda self, kept, heights: -np.inf)
     tree = sample(several, **SHORT)
     assert tree["tempering"].attrs["is_jumping"] == 0
     assert not tree["tempering"]["num_jumps"].values.any()

@@ -39,6 +39,12 @@ def every_step(monkeypatch):
     monkeypatch.setattr(run_module, "COMMIT_SHARE", 1e9)
 
 
+@pytest.fixture
+def now_and_then(every_step, monkeypatch):
+    """Thousands of steps are not to be thousands of commits."""
+    monkeypatch.setattr(run_module, "COMMIT_SHARE", 0.2)
+
+
 def end_at(step, run):
     """End a run in the middle of a step of warm-up, or of a draw: before anything of it is kept."""
     after, add = Schedule.after, Recorder.add
@@ -118,6 +124,7 @@ def test_a_function_goes_on_to_the_same_bits(tmp_path):
     assert sample(target, **SHORT, store=tmp_path).identical(sample(target, **SHORT))
 
 
+@pytest.mark.usefixtures("now_and_then")
 def test_killed_at_random_moments_the_run_ends_in_the_same_bits(tmp_path):
     rng = np.random.default_rng(int(os.environ.get("BAYESNN_KILL_SEED", "0")))
     command = [sys.executable, "-m", "tests.sampling.store_worker", str(tmp_path / "store")]
@@ -351,6 +358,7 @@ def test_on_a_full_disk_the_run_goes_on_in_memory(teacher_laplace, whole, tmp_pa
     assert sample(teacher_laplace, **SHORT, store=tmp_path).identical(whole)  # there is room again
 
 
+@pytest.mark.usefixtures("now_and_then")
 def test_what_was_stored_before_the_disk_was_full_is_sound(tmp_path):
     limit = str(60_000)  # bytes a file may have: some blocks fit
     command = [sys.executable, "-m", "tests.sampling.store_worker", str(tmp_path), limit]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from emcee.model import Model
 from emcee.state import State
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 
 from bayesnn.arrays import BoolArray, FloatArray, IntArray
 from bayesnn.checks import describe, integer_at_least
@@ -20,6 +20,8 @@ from bayesnn.sampling.unit_images import UnitImages
 
 # Laplace's evidences are some nats off, and proposals of a mode that has more than they say must not be rare.
 EVIDENCE_POWER, LEAST_WEIGHT = 0.5, 1e-3
+# Proposals of a walker in a step: at most so many, and as many as make about one jump.
+MOST_TRIES, JUMPS_WANTED = 200, 1.0
 
 
 class ModeJump(WalkerMove):
@@ -41,7 +43,7 @@ class ModeJump(WalkerMove):
     laplaces : sequence of Laplace
         Of the optima.
     num_tries : int
-        Proposals of each walker in each step.
+        Proposals of each walker in each step, to begin with (:meth:`choose_tries`).
 
     Raises
     ------
@@ -62,9 +64,9 @@ class ModeJump(WalkerMove):
     True
     """
 
-    state_names = ("centres", "scales", "evidences")
+    state_names = ("centres", "scales", "evidences", "num_tries")
 
-    def __init__(self, marginal: UnitMarginal, laplaces: Sequence[Laplace], num_tries: int = 200) -> None:
+    def __init__(self, marginal: UnitMarginal, laplaces: Sequence[Laplace], num_tries: int = MOST_TRIES) -> None:
         if not isinstance(marginal, UnitMarginal):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
             raise ArgumentError("marginal", describe(marginal), "posterior.marginal()")
         if not marginal.units_are_alike:
@@ -87,6 +89,22 @@ class ModeJump(WalkerMove):
         """Log weights (modes,) in the mixture."""
         weights = np.maximum(softmax(EVIDENCE_POWER * self.evidences), LEAST_WEIGHT)
         return np.log(weights / weights.sum())
+
+    @property
+    def heights(self) -> FloatArray:
+        """Log densities (modes,) of the weighted Gaussians at their centres, up to a constant of all."""
+        return self.log_weights - np.log(np.abs(np.diagonal(self.scales, axis1=1, axis2=2))).sum(axis=1)
+
+    def choose_tries(self, n_accepted: float) -> None:
+        """Make as many proposals as give about one jump a step; only before the draws that count.
+
+        Parameters
+        ----------
+        n_accepted : float
+            How many of the present number were accepted, on average of walkers and steps.
+        """
+        wanted = self.num_tries * JUMPS_WANTED / max(n_accepted, self.num_tries * JUMPS_WANTED / MOST_TRIES)
+        self.num_tries = max(1, round(wanted))
 
     def add(self, laplaces: Sequence[Laplace]) -> None:
         """Add the Gaussians at optima that are not yet known to the mixture; only before the draws that count.
@@ -143,26 +161,30 @@ class ModeJump(WalkerMove):
         thresholds = np.log(random.random_sample(modes.shape))
         # The mixture is at least the term of the proposal's own Gaussian: what this refuses is refused.
         bounds = np.where(np.isnan(values), -np.inf, values) - own
+        heights = self.heights
         for walker in range(len(kept)):
-            here = log_prob[walker] - self.log_mixture(kept[walker])
+            here = log_prob[walker] - self.log_mixture(kept[walker], heights)
             for i in np.flatnonzero(np.isfinite(bounds[walker])):
                 if not bounds[walker, i] - here > thresholds[walker, i]:
                     continue
                 new, centre = proposed[walker, i], self.centres[modes[walker, i]]
                 if not np.array_equal(self.images.nearest(new, centre), new):
                     continue  # counted in another image
-                there = values[walker, i] - self.log_mixture(new)
+                there = values[walker, i] - self.log_mixture(new, heights)
                 if there - here > thresholds[walker, i]:
                     kept[walker], log_prob[walker], here = self.images.random(new, random), values[walker, i], there
                     n_accepted[walker] += 1
         return kept, log_prob, n_accepted
 
-    def log_mixture(self, kept: FloatArray) -> float:
-        """Log density, up to a constant, of the mixture at coordinates (m,), modulo the symmetries."""
+    def log_mixture(self, kept: FloatArray, heights: FloatArray | None = None) -> float:
+        """Log density, up to a constant, of the mixture at coordinates (m,), modulo the symmetries.
+
+        Of many points :attr:`heights` are computed once, and handed over.
+        """
         images = np.array([self.images.nearest(kept, centre) for centre in self.centres])
         whitened = np.linalg.solve(self.scales, (images - self.centres)[..., None])[..., 0]
-        volumes = np.log(np.abs(np.diagonal(self.scales, axis1=1, axis2=2))).sum(axis=1)
-        return float(logsumexp(self.log_weights - volumes - 0.5 * (whitened**2).sum(axis=1)))
+        heights = self.heights if heights is None else heights
+        return float(np.logaddexp.reduce(heights - 0.5 * (whitened**2).sum(axis=1)))
 
     def _knows(self, centre: FloatArray) -> bool:
         """Whether an optimum is, up to a symmetry, one that is in the mixture."""
@@ -174,13 +196,12 @@ class ModeJump(WalkerMove):
 
     def _draw(self, n_walkers: int, random: np.random.RandomState) -> tuple[IntArray, FloatArray, FloatArray]:
         """Draw modes (walkers, tries), proposals (walkers, tries, m), and the terms of their own Gaussians."""
-        shape, log_weights = (n_walkers, self.num_tries), self.log_weights
-        modes: IntArray = random.choice(len(log_weights), size=shape, p=np.exp(log_weights))
+        shape = (n_walkers, self.num_tries)
+        modes: IntArray = random.choice(len(self.centres), size=shape, p=np.exp(self.log_weights))
         standard = random.standard_normal((*shape, self.centres.shape[1]))
         proposed = np.empty_like(standard)
         for mode in np.unique(modes):
             of_mode = modes == mode
             proposed[of_mode] = self.centres[mode] + standard[of_mode] @ self.scales[mode].T
-        volumes = np.log(np.abs(np.diagonal(self.scales, axis1=1, axis2=2))).sum(axis=1)
-        own = (log_weights - volumes)[modes] - 0.5 * (standard**2).sum(axis=-1)
+        own = self.heights[modes] - 0.5 * (standard**2).sum(axis=-1)
         return modes, proposed, own

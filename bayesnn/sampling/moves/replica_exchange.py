@@ -215,6 +215,8 @@ class ReplicaExchange(WalkerMove):
     def renew(self) -> list[Metric | None]:
         """Move the levels to where neighbours refuse equally often, by what was seen since the last time.
 
+        Jumps are tried as often as it takes for about one a step.
+
         Returns
         -------
         list of Metric or None
@@ -226,6 +228,8 @@ class ReplicaExchange(WalkerMove):
         chosen = spread_indices(later.shape[1], CURVATURE_POINTS)
         for beta, points in zip(self.inverse_temperatures, later[:, chosen], strict=True):
             metrics.append(self.path.metric(points, float(beta)))
+        if self.jumps is not None and self.num_jumps.size:
+            self.jumps.choose_tries(float(self.num_jumps.mean()) / len(self.visited))
         self.visited = []
         self._forget_travels(self.num_jumps.size)
         return metrics
