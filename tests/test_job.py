@@ -256,7 +256,7 @@ class TestSeveralModes:
         )
         what, figure, note = (list(column.cells) for column in table.columns)
         trips = result.tree["tempering"]["round_trips"].values
-        assert figure[what.index("replica exchange")] == "12 levels"
+        assert figure[what.index("replica exchange")] == "10 levels"
         assert note[what.index("replica exchange")].startswith(f"{trips.sum()} round trips in all")
 
     def test_data_too_large_for_stacking_are_weighed_without_it(self, tmp_path, monkeypatch):

@@ -105,7 +105,8 @@ class Posterior:
         self.prior_precision, self.prior_mean = coordinates.prior_precision, coordinates.prior_mean
         self.model: Model = coordinates.model
         self.likelihood: Likelihood = coordinates.likelihood
-        self._outputs_of: Model = coordinates.network
+        #: The network as a function of the first coordinates: scaled by them where its prior precision is inferred.
+        self.scaled_network: Model = coordinates.network
         self._rows = RowSums.of(self.model, self.likelihood, x, y)
         if isinstance(self.model, WithConstants):
             self._start_noise_at_spread(self.model)
@@ -220,7 +221,7 @@ class Posterior:
 
     def outputs(self, weights: ArrayLike, x: FloatArray) -> FloatArray:
         """Return the network's outputs (..., n, out), without what the likelihood infers beside it."""
-        return self._outputs_of.predict(self.check_weights(weights)[..., : self._outputs_of.n_weights], x)
+        return self.scaled_network.predict(self.check_weights(weights)[..., : self.scaled_network.n_weights], x)
 
     def network_weights(self, weights: ArrayLike) -> FloatArray:
         """Return the network's own weights (..., k) at coordinates: the first, but where a prior precision is inferred.
@@ -234,8 +235,8 @@ class Posterior:
         -------
         ndarray (..., weights of the network)
         """
-        first = self.check_weights(weights)[..., : self._outputs_of.n_weights]
-        return self._outputs_of.weights_of(first) if isinstance(self._outputs_of, StandardWeights) else first
+        first = self.check_weights(weights)[..., : self.scaled_network.n_weights]
+        return self.scaled_network.weights_of(first) if isinstance(self.scaled_network, StandardWeights) else first
 
     def log_prior(self, weights: ArrayLike) -> FloatArray:
         """Log prior density (...) at weights (..., k)."""

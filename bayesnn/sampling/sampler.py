@@ -69,7 +69,7 @@ MOST_PAIRS = 3.0
 # Leapfrog steps until the pilot has chosen, and for good where warm-up is too short for one.
 FIRST_LENGTH = 8
 # Chains of replica exchange, each of which has replicas at all temperatures.
-DEFAULT_SYSTEMS = 4
+DEFAULT_SYSTEMS = 8
 
 
 @on_one_blas_thread
@@ -97,7 +97,7 @@ def sample(
         of a few optima. Of several optima, each has its share of the chains; what weights a mixture has does not
         matter. :func:`bayesnn.mode_weights` weighs the modes afterwards.
     num_chains : int, optional
-        Independent chains, advanced together; 16 by default, and 4 of replica exchange, each with replicas at all
+        Independent chains, advanced together; 16 by default, and 8 of replica exchange, each with replicas at all
         temperatures. Of `m` optima, chain `i` begins in mode ``i * m // num_chains``; two chains a mode at least, but
         for replica exchange, whose chains do not stay there. Of a move of emcee's whose walkers look at each other: all
         walkers of all ensembles, by default as few as it works with, ``num_ensembles * (2 k + 2)``.

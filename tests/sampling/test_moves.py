@@ -10,6 +10,7 @@ from bayesnn.sampling.moves import (
     HMC,
     MALA,
     PCN,
+    CentredPrecision,
     IndependenceT,
     MarginalHMC,
     Microcanonical,
@@ -169,9 +170,9 @@ def test_every_move_of_the_package_goes_through_the_harness():
         if isinstance(value := getattr(moves, name), type) and issubclass(value, WalkerMove)
     }
     tried = {type(make(target)) for target, make in MOVES.values()}
-    # jumps alone do not mix, what is not adjusted is not exact, and units are a network's: harnesses of their own,
-    # test_symmetry_jump.py, test_microcanonical.py and test_joint.py
-    of_networks = {SymmetryJump, UnitMetropolis, ModeJump}
+    # jumps alone do not mix, what is not adjusted is not exact, and units and precisions are a network's: harnesses of
+    # their own, test_symmetry_jump.py, test_microcanonical.py, test_joint.py and test_centred_precision.py
+    of_networks = {SymmetryJump, UnitMetropolis, ModeJump, CentredPrecision}
     assert tried == ours - of_networks - {PreconditionedMove, WalkerMove, MicrocanonicalLangevin}
 
 

@@ -124,11 +124,11 @@ def test_walkers_moved_by_something_else_are_followed():
 def test_of_several_optima_it_is_what_auto_means(pair, tree):
     settings = settings_of(tree)
     assert settings["move"] == "ReplicaExchange"
-    assert settings["num_chains"] == 4
+    assert settings["num_chains"] == 8
     assert "mode" not in tree["posterior"].coords
     assert "modes" not in tree.children
     assert settings_of(sample(pair[0], **SHORT))["move"] == "MarginalHMC"
-    assert tree["tempering"]["round_trips"].shape == (4,)
+    assert tree["tempering"]["round_trips"].shape == (8,)
     assert tree["tempering"]["inverse_temperature"].values[0] == 1.0
 
 
@@ -151,7 +151,7 @@ def test_warm_up_learns_levels_metrics_and_steps(pair):
     move = ReplicaExchange(pair[0].posterior, np.eye(4), np.array([1.0, 0.9, 0.001]), num_integration_steps=8)
     tree = sample(pair, move=move, num_warmup=400, num_samples=400, seed=0, progress=False)
     rejection = tree["tempering"]["rejection"].values
-    # what is learnt from 120 exchanges of 4 walkers; the first ladder refuses next to never and next to always
+    # what is learnt from 120 exchanges of 8 walkers; the first ladder refuses next to never and next to always
     assert abs(rejection[0] - rejection[1]) < 0.2
     step_size = tree["tempering"]["step_size"].values
     assert len(np.unique(step_size)) == 3
@@ -166,14 +166,14 @@ def test_replicas_share_the_modes_among_them(pair, start, monkeypatch):
     monkeypatch.setattr(ReplicaExchange, "begin", lambda self, points: (begun.append(points), begin(self, points))[1])
     sample(pair, start=start, **SHORT)
     points = begun[0]
-    assert points.shape == (12, 4, 7)
-    assert len(np.unique(points.reshape(48, 7), axis=0)) == 48
+    assert points.shape == (10, 8, 7)
+    assert len(np.unique(points.reshape(80, 7), axis=0)) == 80
 
 
 def test_given_starts_are_those_of_all_replicas(pair):
-    points = pair[0].sample(4, seed=3)
+    points = pair[0].sample(8, seed=3)
     tree = sample(pair, start=points, **SHORT)
-    assert tree["posterior"].sizes["chain"] == 4
+    assert tree["posterior"].sizes["chain"] == 8
 
 
 def test_where_no_layer_can_be_integrated_out_all_weights_are_replicated():

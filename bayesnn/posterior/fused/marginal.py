@@ -5,7 +5,7 @@ import numpy as np
 from bayesnn.arrays import ArrayLike, BoolArray, FloatArray, IntArray
 from bayesnn.checks import positive_number
 from bayesnn.errors import ArgumentError
-from bayesnn.models import MLP, WithConstants
+from bayesnn.models import MLP
 from bayesnn.posterior.fused.chains import GRADIENT, LEAPFROG, VALUE
 from bayesnn.posterior.fused.collapsed import OutputLayer, run_collapsed, run_collapsed_shared
 from bayesnn.posterior.fused.network import Problem
@@ -73,7 +73,7 @@ class MarginalDensity:
         if not isinstance(likelihood, Gaussian | InferredGaussian):
             got = f"a likelihood of type {type(likelihood).__name__}"
             raise ArgumentError("posterior", got, "Gaussian noise: other output layers have no integral in closed form")
-        network = as_mlp(posterior.model.model if isinstance(posterior.model, WithConstants) else posterior.model)
+        network = as_mlp(posterior.scaled_network)
         if not isinstance(network, MLP) or not network.hidden:
             got = "inferred prior precisions" if not isinstance(network, MLP) else "no hidden layer"
             raise ArgumentError("posterior", got, "an MLP with hidden units under given prior precisions")

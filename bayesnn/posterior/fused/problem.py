@@ -5,7 +5,7 @@ from scipy.special import gammaln
 
 from bayesnn.arrays import FloatArray, IntArray
 from bayesnn.errors import ArgumentError
-from bayesnn.models import MLP, DeepLinear, Model, StandardWeights, WithConstants
+from bayesnn.models import MLP, DeepLinear, Model, StandardWeights
 from bayesnn.posterior.bernoulli import Bernoulli
 from bayesnn.posterior.categorical import Categorical
 from bayesnn.posterior.fused import likelihoods as lik
@@ -43,7 +43,7 @@ def problem_of(posterior: Posterior, inverse_temperature: float = 1.0) -> Proble
     ArgumentError
         If it is not one the kernel knows.
     """
-    inner = posterior.model.model if isinstance(posterior.model, WithConstants) else posterior.model
+    inner = posterior.scaled_network
     model, group_of, centre = inner, np.empty(0, dtype=np.int64), np.empty(0)
     if isinstance(inner, StandardWeights):
         model, group_of, centre = inner.model, inner.group_of, inner.centre

@@ -1,6 +1,7 @@
 """emcee moves that know the linearization; each also works in a user's own ``emcee.EnsembleSampler``."""
 
 from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, TrackedMove, WalkerMove
+from bayesnn.sampling.moves.centred_precision import CentredPrecision
 from bayesnn.sampling.moves.hmc import HMC
 from bayesnn.sampling.moves.independence import IndependenceT
 from bayesnn.sampling.moves.mala import MALA
@@ -18,6 +19,7 @@ __all__ = [
     "HMC",
     "MALA",
     "PCN",
+    "CentredPrecision",
     "IndependenceT",
     "MarginalHMC",
     "Microcanonical",

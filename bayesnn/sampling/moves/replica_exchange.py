@@ -26,7 +26,7 @@ from bayesnn.sampling.travels import Travels
 type LogDensityOf = Callable[[FloatArray], FloatArray]
 
 # The hottest level need not be the prior: only so hot that chains there go everywhere by themselves.
-NUM_LEVELS, HOTTEST = 12, 0.05
+NUM_LEVELS, HOTTEST = 10, 0.1
 # Mean leapfrog steps of trajectories.
 LENGTH = 100
 # Points at which the curvature of a level is averaged.
@@ -51,7 +51,7 @@ class ReplicaExchange(WalkerMove):
     inverse_mass_matrix : array_like (m, m) or (m,) or Metric
         Estimate of the posterior covariance of the kept coordinates, to begin with at all levels.
     inverse_temperatures : array_like (levels,), optional
-        From 1 down; by default 12 from 1 to 0.05 in equal ratios.
+        From 1 down; by default 10 from 1 to 0.1 in equal ratios.
     step_size : float, optional
         In units of the metric, to begin with.
     num_integration_steps : int
