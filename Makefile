@@ -15,11 +15,14 @@ unexport PYTHONPATH
 demo: $(INSTALLED)
 	$(BIN)/bayesnn demo
 
+# Two processes, a file of tests at a time: most tests use one core.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: check
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 trust: check
-	BAYESNN_TRUST=1 $(BIN)/python -m pytest
+	BAYESNN_TRUST=1 $(PYTEST)
 
 check: $(INSTALLED_DEV)
 	$(BIN)/ruff check .

@@ -52,7 +52,7 @@ OUR_SETTINGS: dict[str, Any] = {
     "activation": "tanh",
     "prior_precision": 1.0,
     "members": 16,
-    "journey_steps": 60_000,
+    "journey_steps": 80_000,
     "energy_variance": [0.5, 0.03],
     "draw_steps": 12_000,
     "thinning": 40,

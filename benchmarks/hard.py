@@ -2,7 +2,8 @@
 
 Everybody starts from the same dispersed optima and has 120 seconds, compiling and warm-up counted. What counts is the
 worst R-hat and the least effective sample size of the outputs at held-out inputs, and the held-out log predictive
-density of the pooled draws. README.md tells how to make the environment of the peers.
+density of the pooled draws, whose differences come with their error over the rows. README.md tells how to make the
+environment of the peers.
 """
 
 import argparse
@@ -119,16 +120,26 @@ def table_of(result: dict[str, Any]) -> Table:
     """Lay out one entry."""
     table = Table(title=f"{result['problem']}, noise {result['noise']}")
     order = [name for name in (OURS, *PEERS) if name in result["samplers"]]
-    for column in ("sampler", "chains", "draws", "ESS", "R-hat", "held-out lpd"):
+    for column in ("sampler", "chains", "draws", "ESS", "R-hat", "held-out lpd", "ours less it"):
         table.add_column(column)
     for sampler in order:
         row = result["samplers"][sampler]
         if row is None:
-            table.add_row(sampler, *["failed"] * 5)
+            table.add_row(sampler, *["failed"] * 6)
             continue
         numbers = (f"{row['ess']:.0f}", f"{row['rhat']:.3f}", f"{row['lpd']:.3f}")
-        table.add_row(sampler, str(row["chains"]), str(row["draws"]), *numbers)
+        ours = result["samplers"].get(OURS)
+        less = "" if ours is None or ours is row else "{:.3f} +- {:.3f}".format(*difference(ours, row))
+        table.add_row(sampler, str(row["chains"]), str(row["draws"]), *numbers, less)
     return table
+
+
+def difference(one: dict[str, Any], other: dict[str, Any]) -> tuple[float, float]:
+    """Held-out log predictive density of one less that of another, and its standard error over the rows, in pairs."""
+    if "lpd_of_rows" not in one or "lpd_of_rows" not in other:
+        return one["lpd"] - other["lpd"], np.nan
+    of_rows = np.subtract(one["lpd_of_rows"], other["lpd_of_rows"])
+    return float(of_rows.mean()), float(of_rows.std(ddof=1) / np.sqrt(len(of_rows)))
 
 
 def main() -> None:
@@ -140,11 +151,16 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="run what the results hold, too")
     parser.add_argument("--peer-python", type=Path, default=PEER_PYTHON)
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--show", action="store_true", help="print what the results hold, and run nothing")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     results: list[dict[str, Any]] = []
     if arguments.output.exists():
         results = json.loads(arguments.output.read_text(encoding="utf-8"))["results"]
+    if arguments.show:
+        for result in results:
+            Console(width=120).print(table_of(result))
+        return
     for name in arguments.only:
         for noise in arguments.noise:
             result = next((each for each in results if (each["problem"], each["noise"]) == (name, noise)), None)

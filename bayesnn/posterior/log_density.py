@@ -72,7 +72,7 @@ class LogDensity(Posterior):
             raise ArgumentError("gradient", describe(gradient), "a function of parameters, or None")
         model = Parameters(names, None if start is None else finite_array("start", start, (1,), "shape (k,)"))
         self.function, self.gradient, self.vectorized = function, gradient, vectorized
-        self.network = self.model = self._outputs_of = model
+        self.network = self.model = self.scaled_network = model
         self.prior = FlatPrior()
         self.given_likelihood = self.likelihood = Bernoulli()  # of no rows: nothing is asked of it
         self.prior_precision, self.prior_mean = np.zeros(model.n_weights), np.zeros(model.n_weights)

@@ -109,7 +109,7 @@ def units(laplace):
 MOVES = ["mala", "pcn", "random_walk", "independence", "microcanonical", "replica_exchange", mixture, unadjusted, units]
 
 
-@pytest.mark.parametrize("move", MOVES, ids=str)
+@pytest.mark.parametrize("move", MOVES, ids=lambda move: getattr(move, "__name__", move))
 @pytest.mark.parametrize("step", [25, 80])
 def test_every_move_goes_on_to_the_same_bits(move, step, teacher_laplace, tmp_path):
     arguments = SHORT | {"move": move if isinstance(move, str) else move(teacher_laplace)}
