@@ -119,7 +119,7 @@ class Schedule:
             self.warm_up.finish()
             self._settle()
             self._visited = []
-            if self._ladder is None:
+            if self._ladder is None and start is not None:  # points of the user's own may be anywhere
                 self.left = left_modes(self._target, weights)
         return starts_anew
 
@@ -162,7 +162,7 @@ class Schedule:
         for part, metric in zip(ladder.trajectories, ladder.renew(), strict=True):
             if metric is not None:
                 self.warm_up.renew(part, metric)
-        if ladder.jumps is not None and ladder.replicas is not None:
+        if ladder.jumps is not None and ladder.is_jumping and ladder.replicas is not None:
             # Searches do not find the modes that have the mass; replicas that have come down the ladder are in them.
             kept = ladder.replicas[:JUMP_LEVELS].reshape(-1, ladder.replicas.shape[-1])
             ladder.jumps.add(optima_near(self._target.posterior, ladder.jumps.marginal.complete(kept)))

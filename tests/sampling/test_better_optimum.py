@@ -143,4 +143,6 @@ def test_a_run_says_which_mode_was_left_and_goes_on_to_the_bit(good_and_poor, mo
     sample([good, poor], **few | {"num_samples": 8}, store=tmp_path)
     gone_on = sample([good, poor], **few, store=tmp_path)
     assert gone_on["left_modes"].identical(whole["left_modes"])
+    given = sample([good, poor], **few, start=good.sample(6, seed=0))
+    assert "left_modes" not in given.children  # they never were there
     assert gone_on["posterior"].identical(whole["posterior"])

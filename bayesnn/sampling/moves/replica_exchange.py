@@ -28,7 +28,7 @@ type LogDensityOf = Callable[[FloatArray], FloatArray]
 # The hottest level need not be the prior: only so hot that chains there go everywhere by themselves.
 NUM_LEVELS, HOTTEST = 10, 0.1
 # Mean leapfrog steps of trajectories.
-LENGTH = 100
+LENGTH = 50
 # Points at which the curvature of a level is averaged.
 CURVATURE_POINTS = 40
 
@@ -59,8 +59,8 @@ class ReplicaExchange(WalkerMove):
     num_unit_steps : int
         Metropolis steps of single units after each, where the output layer is integrated out.
     jumps : ModeJump, optional
-        Jumps between known modes, of the coldest replicas. Where none was accepted since warm-up learnt the last modes,
-        they are given up for the draws.
+        Jumps between known modes, of the coldest replicas. They are given up where none is accepted: in warm-up from
+        its second window on, and for the draws where none was since warm-up learnt the last modes.
 
     Raises
     ------
@@ -89,6 +89,7 @@ class ReplicaExchange(WalkerMove):
         "travels",
         "num_jumps",
         "is_jumping",
+        "n_renewals",
         "learns",
         "visited",
     )
@@ -132,7 +133,7 @@ class ReplicaExchange(WalkerMove):
         #: Kept coordinates (levels, walkers, m) and log densities (levels, walkers) of all replicas.
         self.replicas: FloatArray | None = None
         self.log_densities: FloatArray | None = None
-        self.parity = 0
+        self.parity = self.n_renewals = 0
         self.learns = False
         self.visited: list[FloatArray] = []
         self._forget_travels(0)
@@ -230,6 +231,9 @@ class ReplicaExchange(WalkerMove):
             metrics.append(self.path.metric(points, float(beta)))
         if self.jumps is not None and self.num_jumps.size:
             self.jumps.choose_tries(float(self.num_jumps.mean()) / len(self.visited))
+            # The first modes may be the wrong ones; where climbs have added others and none is jumped to, none will be.
+            self.is_jumping = self.is_jumping and (self.n_renewals == 0 or bool(self.num_jumps.any()))
+        self.n_renewals += 1
         self.visited = []
         self._forget_travels(self.num_jumps.size)
         return metrics
