@@ -16,7 +16,7 @@ demo: $(INSTALLED)
 	$(BIN)/bayesnn demo
 
 # Two processes, a file of tests at a time: most tests use one core.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: check
 	$(PYTEST)
