@@ -21,7 +21,7 @@ class LeftModes:
     modes : ndarray of int (left,)
         Which.
     weights : ndarray (left, k)
-        The best optimum above which chains of each are now.
+        The best optimum that climbs from the chains of each reach.
     log_density : ndarray (left,)
         There.
     gained : ndarray (left,)
@@ -39,7 +39,7 @@ class LeftModes:
         return (
             f"all chains left these modes in warm-up for better ones, by so much in log density: {each}. What they "
             "draw is not the Gaussian's of the mode, nor is its evidence theirs. The group left_modes has the weights "
-            "of the optima below which they are now: give these instead (find_optimum(posterior, start=...))"
+            "of the optima that climbs from them reach: give these instead (find_optimum(posterior, start=...))"
         )
 
     def to_dataset(self, names: tuple[str, ...]) -> xr.Dataset:

@@ -103,8 +103,8 @@ class ModeJump(WalkerMove):
         n_accepted : float
             How many of the present number were accepted, on average of walkers and steps.
         """
-        wanted = self.num_tries * JUMPS_WANTED / max(n_accepted, self.num_tries * JUMPS_WANTED / MOST_TRIES)
-        self.num_tries = max(1, round(wanted))
+        wanted = self.num_tries * JUMPS_WANTED / n_accepted if n_accepted > 0.0 else MOST_TRIES
+        self.num_tries = max(1, min(MOST_TRIES, round(wanted)))
 
     def add(self, laplaces: Sequence[Laplace]) -> None:
         """Add the Gaussians at optima that are not yet known to the mixture; only before the draws that count.
@@ -176,14 +176,10 @@ class ModeJump(WalkerMove):
                     n_accepted[walker] += 1
         return kept, log_prob, n_accepted
 
-    def log_mixture(self, kept: FloatArray, heights: FloatArray | None = None) -> float:
-        """Log density, up to a constant, of the mixture at coordinates (m,), modulo the symmetries.
-
-        Of many points :attr:`heights` are computed once, and handed over.
-        """
+    def log_mixture(self, kept: FloatArray, heights: FloatArray) -> float:
+        """Log density, up to a constant, of the mixture of `heights` at coordinates (m,), modulo the symmetries."""
         images = np.array([self.images.nearest(kept, centre) for centre in self.centres])
         whitened = np.linalg.solve(self.scales, (images - self.centres)[..., None])[..., 0]
-        heights = self.heights if heights is None else heights
         return float(np.logaddexp.reduce(heights - 0.5 * (whitened**2).sum(axis=1)))
 
     def _knows(self, centre: FloatArray) -> bool:
