@@ -16,6 +16,7 @@ from bayesnn.diagnostics import (
     ModeWeights,
     Scores,
     add_predictions,
+    diagnose,
     mode_weights,
     predict_over_modes,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "compare",
     "data_growth",
     "datasets",
+    "diagnose",
     "find_optimum",
     "fit_laplace",
     "iterate_linearized",

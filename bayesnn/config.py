@@ -49,6 +49,7 @@ class OptimumConfig(_Section):
     """``[optimum]``: the search."""
 
     n_starts: Count = 8
+    n_hops: Annotated[int, Field(ge=0)] = 0
     max_steps: Count = 1000
 
 

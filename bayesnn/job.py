@@ -197,6 +197,7 @@ def tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | None
     search = partial(
         find_optimum,
         n_starts=config.optimum.n_starts,
+        n_hops=config.optimum.n_hops,
         max_steps=config.optimum.max_steps,
         seed=config.seed,
         progress=progress,

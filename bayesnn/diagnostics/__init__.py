@@ -2,6 +2,7 @@
 
 from bayesnn.chain_statistics import Layout, ess, nested_rhat, nested_rhat_band, rhat
 from bayesnn.diagnostics.convergence import Convergence, Worst, converge
+from bayesnn.diagnostics.diagnose import diagnose
 from bayesnn.diagnostics.held_out import PREDICTIVES, Scores, add_predictions
 from bayesnn.diagnostics.layout import layout_of
 from bayesnn.diagnostics.leave_one_out import LeaveOneOut
@@ -20,6 +21,7 @@ __all__ = [
     "Worst",
     "add_predictions",
     "converge",
+    "diagnose",
     "ess",
     "layout_of",
     "mode_weights",

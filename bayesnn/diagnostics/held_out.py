@@ -10,14 +10,16 @@ from scipy.special import logsumexp
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.diagnostics.mode_predictions import MixturePrediction, predict_over_modes
 from bayesnn.diagnostics.mode_weights import ModeWeights
+from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
-from bayesnn.posterior import Categorical
+from bayesnn.posterior import Categorical, LogDensity, Posterior
 from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
 from bayesnn.tree import group_of, input_variable, settings_of, target_dim, weight_matrix
 
-PREDICTIVES = ("plug-in optimum", "linearized Laplace", "sampled")
+SAMPLED = "sampled"
+PREDICTIVES = ("plug-in optimum", "linearized Laplace", SAMPLED)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Scores:
 @on_one_blas_thread
 def add_predictions(
     tree: xr.DataTree,
-    laplace: Gaussians,
+    laplace: Gaussians | Posterior,
     x: ArrayLike,
     y: ArrayLike | None = None,
     weights: Sequence[ModeWeights] = (),
@@ -58,9 +60,9 @@ def add_predictions(
     ----------
     tree : xarray.DataTree
         From :func:`bayesnn.sample`; extended in place.
-    laplace : Laplace, sequence of Laplace or LaplaceMixture
+    laplace : Laplace, sequence of Laplace, LaplaceMixture or Posterior
         What it was sampled from; of several, the Gaussian is that of the highest evidence, and ``"sampled"`` all chains
-        alike.
+        alike. Of a Posterior there is no Gaussian, and draws alone predict.
     x : array_like (n, d)
         New inputs.
     y : array_like (n,) or (n, out), optional
@@ -76,17 +78,19 @@ def add_predictions(
     Raises
     ------
     ArgumentError
-        If shapes do not fit the model.
+        If shapes do not fit the model, or weightings of modes are given with a Posterior.
     """
-    laplace = Target.of(laplace).best
-    posterior = laplace.posterior
+    if isinstance(laplace, Posterior) and not isinstance(laplace, LogDensity):
+        posterior, gaussian = laplace, None
+    else:
+        gaussian = Target.of(laplace).best
+        posterior = gaussian.posterior
     model, likelihood = posterior.model, posterior.likelihood
     inputs = model.check_inputs(x)
     targets = None if y is None else likelihood.check_targets(y, len(inputs), model.n_outputs)
     draws = group_of(tree, "posterior")
     coordinates = weight_matrix(draws, model.weight_blocks)
     outputs = model.predict(coordinates, inputs)
-    linearized = laplace.predict(inputs)
     rng = generator(int(settings_of(tree)["seed"]), "predictions")
     each_draw = ("chain", "draw", "obs", "output")
     simulated = likelihood.simulate(outputs, rng)
@@ -97,18 +101,24 @@ def add_predictions(
         "predictions": xr.Dataset(
             {"f": (each_draw, posterior.outputs(coordinates, inputs)), "y": (each_target, simulated)}, coords=sampled
         ),
-        "laplace_predictions": xr.Dataset(
-            {"mean": (("obs", "output"), linearized.mean), "sd": (("obs", "output"), linearized.sd)}
-        ),
         "predictions_constant_data": xr.Dataset({"x": input_variable(inputs)}),
     }
-    mixtures = {each.method: predict_over_modes(tree, laplace, inputs, each, targets) for each in weights}
+    if gaussian is not None:
+        linearized = gaussian.predict(inputs)
+        groups["laplace_predictions"] = xr.Dataset(
+            {"mean": (("obs", "output"), linearized.mean), "sd": (("obs", "output"), linearized.sd)}
+        )
+    mixtures: dict[str, MixturePrediction] = {}
+    if gaussian is not None:
+        mixtures = {each.method: predict_over_modes(tree, gaussian, inputs, each, targets) for each in weights}
+    elif weights:
+        raise ArgumentError("weights", f"{len(weights)} for a Posterior", "none: its chains begin in no known mode")
     if mixtures:
         groups["mode_predictions"] = _mixtures_dataset(mixtures, target)
     scores = None
     if targets is not None:
         groups["predictions_constant_data"]["y"] = (("obs", target), targets)
-        scores = _scores(laplace, inputs, targets, outputs, mixtures)
+        scores = _scores(posterior, gaussian, inputs, targets, outputs, mixtures)
         groups["scores"] = xr.Dataset(
             {"rmse": (("predictive",), scores.rmse), "lpd": (("predictive",), scores.lpd)},
             coords={"predictive": list(scores.predictives)},
@@ -119,26 +129,32 @@ def add_predictions(
 
 
 def _scores(
-    laplace: Laplace, x: FloatArray, y: FloatArray, outputs: FloatArray, mixtures: Mapping[str, MixturePrediction]
+    posterior: Posterior,
+    gaussian: Laplace | None,
+    x: FloatArray,
+    y: FloatArray,
+    outputs: FloatArray,
+    mixtures: Mapping[str, MixturePrediction],
 ) -> Scores:
-    likelihood = laplace.posterior.likelihood
-    plug_in = laplace.posterior.model.predict(laplace.mean, x)
+    likelihood = posterior.likelihood
     log_density = likelihood.log_density(outputs, y)
     mixture = logsumexp(log_density, axis=(0, 1)) - np.log(log_density.shape[0] * log_density.shape[1])
-    means = [
-        likelihood.mean(plug_in),
-        laplace.predict(x, noise=True).mean,
-        likelihood.mean(outputs).mean(axis=(0, 1)),
-        *(each.mean for each in mixtures.values()),
-    ]
+    means, densities = [likelihood.mean(outputs).mean(axis=(0, 1))], [mixture]
+    names = list(PREDICTIVES)
+    if gaussian is None:
+        names = [SAMPLED]
+    else:
+        plug_in = posterior.model.predict(gaussian.mean, x)
+        means = [likelihood.mean(plug_in), gaussian.predict(x, noise=True).mean, *means]
+        densities = [likelihood.log_density(plug_in, y), gaussian.log_predictive_density(x, y), *densities]
+    means += [each.mean for each in mixtures.values()]
+    densities += [each.log_density for each in mixtures.values() if each.log_density is not None]
     # Classes are scored by the probability they were given.
     wanted = np.equal(y, np.arange(float(outputs.shape[-1]))) if isinstance(likelihood, Categorical) else y
-    densities = [likelihood.log_density(plug_in, y), laplace.log_predictive_density(x, y), mixture]
-    densities += [each.log_density for each in mixtures.values() if each.log_density is not None]
     return Scores(
         rmse=np.array([float(np.sqrt(((mean - wanted) ** 2).mean())) for mean in means]),
         lpd=np.array([float(np.mean(density)) for density in densities]),
-        predictives=(*PREDICTIVES, *(f"sampled, {method}" for method in mixtures)),
+        predictives=(*names, *(f"{SAMPLED}, {method}" for method in mixtures)),
     )
 
 

@@ -6,6 +6,7 @@ from bayesnn.optimum.climb import Climb
 from bayesnn.optimum.conjectures import Conjecture, judge_conjectures
 from bayesnn.optimum.descent import Descent, scipy_descent
 from bayesnn.optimum.find import Optimum, find_optimum
+from bayesnn.optimum.hops import hop
 from bayesnn.optimum.levenberg_marquardt import climb_together, levenberg_marquardt
 from bayesnn.optimum.linearized_iteration import LinearizedPath, iterate_linearized, map_jacobian
 from bayesnn.optimum.status import OptimumError, Status
@@ -23,6 +24,7 @@ __all__ = [
     "certify",
     "climb_together",
     "find_optimum",
+    "hop",
     "iterate_linearized",
     "judge_conjectures",
     "levenberg_marquardt",

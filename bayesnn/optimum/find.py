@@ -12,6 +12,7 @@ from bayesnn.factor import factor_gram
 from bayesnn.models import nearest_image
 from bayesnn.optimum.certificate import Certificate, certify
 from bayesnn.optimum.descent import SCIPY_METHODS, Descent, scipy_descent
+from bayesnn.optimum.hops import has_units, hop
 from bayesnn.optimum.levenberg_marquardt import climb_together
 from bayesnn.optimum.status import OptimumError, Status
 from bayesnn.posterior import Posterior
@@ -22,6 +23,8 @@ from bayesnn.threads import on_one_blas_thread
 METHODS = ("levenberg-marquardt", *SCIPY_METHODS)
 # Two runs found the same optimum if their weights, after alignment, agree to this many posterior sds per weight.
 SAME_OPTIMUM_SD = 1e-2
+# Points from which to hop at most, the best ones.
+MOST_HOPPED = 8
 # Full Newton steps after the damped ones: they converge quadratically where the GGN converges linearly.
 POLISH_STEPS = 20
 # In a bent valley a step may have to go further off before the next one comes closer.
@@ -75,6 +78,7 @@ def find_optimum(
     method: str = "levenberg-marquardt",
     start: ArrayLike | None = None,
     n_starts: int = 1,
+    n_hops: int = 0,
     seed: int = 0,
     max_steps: int = 1000,
     tolerance: float = 1e-6,
@@ -95,8 +99,12 @@ def find_optimum(
         First start. The model draws the others, or all.
     n_starts : int
         Number of starts.
+    n_hops : int
+        Further climbs of a network with hidden units, from the best of the points where searches ended, with a unit or
+        two drawn anew (:func:`bayesnn.optimum.hop`). With several units they end higher than as many more starts, in
+        less time.
     seed : int
-        Seed of the drawn starts.
+        Seed of the drawn starts and units.
     max_steps : int
         Steps at most, each start.
     tolerance : float
@@ -116,7 +124,7 @@ def find_optimum(
     Raises
     ------
     ArgumentError
-        If an argument is out of range.
+        If an argument is out of range, or there are no hidden units to hop with.
     OptimumError
         If ``throw=True`` and the best point is not an optimum.
 
@@ -131,16 +139,25 @@ def find_optimum(
     """
     one_of("method", method, METHODS)
     n_starts = integer_at_least("n_starts", n_starts, 1)
+    n_hops = integer_at_least("n_hops", n_hops, 0)
+    if n_hops and not has_units(posterior):
+        raise ArgumentError(
+            "n_hops", f"{n_hops} for {posterior.network!r}", "0: there are no hidden units to draw anew"
+        )
     max_steps = integer_at_least("max_steps", max_steps, 1)
     tolerance = positive_number("tolerance", tolerance)
     starts = _starts(posterior, start, n_starts, seed)
     ended: dict[int, Descent] = {}
     interrupted = False
-    with progress_bar("optimum", n_starts, progress) as tick:
+    with progress_bar("optimum", n_starts + n_hops, progress) as tick:
         try:
             for i, descent in _descents(posterior, starts, method, max_steps, tolerance):
                 ended[i] = descent
                 tick(log_density=max(d.log_density for d in ended.values()))
+            if n_hops:
+                for i, descent in _hopped(posterior, ended, n_hops, seed, max_steps, tolerance):
+                    ended[i] = descent
+                    tick(log_density=max(d.log_density for d in ended.values()))
             for i, descent in ended.items():
                 ended[i] = _polish(posterior, descent)
         except KeyboardInterrupt:
@@ -174,6 +191,21 @@ def _descents(
         return
     for i, start in enumerate(starts):
         yield i, scipy_descent(posterior, start, method, max_steps, tolerance)
+
+
+def _hopped(
+    posterior: Posterior, ended: dict[int, Descent], n_hops: int, seed: int, max_steps: int, tolerance: float
+) -> Iterator[tuple[int, Descent]]:
+    """Hop from the best distinct points, and tell after every climb which start leads how high."""
+    leaders = [group[0] for group in _distinct(posterior, [ended[i] for i in sorted(ended)])[:MOST_HOPPED]]
+    starts = [next(i for i in ended if ended[i] is leader) for leader in leaders]
+    reached = list(leaders)
+    for i, descent in hop(posterior, leaders, n_hops, generator(seed, "hops")):
+        reached[i] = descent
+        yield starts[i], descent
+    higher = [i for i, leader in enumerate(leaders) if reached[i] is not leader]
+    for i, end in climb_together(posterior, [reached[i].weights for i in higher], max_steps, tolerance):
+        yield starts[higher[i]], replace(end, n_steps=reached[higher[i]].n_steps + end.n_steps)
 
 
 def _polish(posterior: Posterior, descent: Descent) -> Descent:

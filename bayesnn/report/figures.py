@@ -41,11 +41,13 @@ def predictions_figure(tree: xr.DataTree) -> Figure:
     scatter.legend(frameon=False, loc="upper left")
     levels = np.linspace(0.05, 0.95, 19)
     below = (drawn < observed).mean(axis=0)
-    noise = drawn.var(axis=0) - values_of(tree, "predictions", "f").reshape(-1, observed.size).var(axis=0)
-    sd = np.sqrt(values_of(tree, "laplace_predictions", "sd").ravel() ** 2 + np.maximum(noise, 0))
-    mean = values_of(tree, "laplace_predictions", "mean").ravel()
-    positions: dict[str, FloatArray] = {"draws": below, "Gaussian": ndtr((observed - mean) / sd)}
-    for (name, position), color in zip(positions.items(), (DRAWS, GAUSSIAN), strict=True):
+    positions: dict[str, FloatArray] = {"draws": below}
+    if "laplace_predictions" in tree.children:
+        noise = drawn.var(axis=0) - values_of(tree, "predictions", "f").reshape(-1, observed.size).var(axis=0)
+        sd = np.sqrt(values_of(tree, "laplace_predictions", "sd").ravel() ** 2 + np.maximum(noise, 0))
+        mean = values_of(tree, "laplace_predictions", "mean").ravel()
+        positions["Gaussian"] = ndtr((observed - mean) / sd)
+    for (name, position), color in zip(positions.items(), (DRAWS, GAUSSIAN), strict=False):
         inside = [(np.abs(2 * position - 1) <= level).mean() for level in levels]
         coverage.plot(levels, inside, "o-", ms=3, color=color, label=name)
     error = 1.96 * np.sqrt(levels * (1 - levels) / observed.size)

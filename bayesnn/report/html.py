@@ -24,8 +24,8 @@ DPI = 110
 def write_report(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     """Write the report of a run: verdict, scores, agreement, optimum, chains, figures, settings.
 
-    Sections appear for the groups the tree has: run :func:`bayesnn.compare` and :func:`bayesnn.add_predictions`
-    before, and they are there.
+    Sections appear for the groups the tree has: run :func:`bayesnn.compare`, or :func:`bayesnn.diagnose` where there is
+    no Gaussian, and :func:`bayesnn.add_predictions` before, and they are there.
 
     Parameters
     ----------
@@ -92,10 +92,12 @@ def _png(figure: "Figure") -> str:
 
 def _verdict(tree: xr.DataTree) -> dict[str, str]:
     if "agreement" not in tree.children:
-        return {
-            "kind": "none",
-            "sentence": "Not compared: run bayesnn.compare(laplace, tree) before the report.",
-        }
+        sentence = "Not compared: run bayesnn.compare(laplace, tree) before the report."
+        if "laplace" not in tree.children:
+            sentence = "No Gaussian to compare with: chains began at points of their own."
+            if "convergence" not in tree.children:
+                sentence += " Run bayesnn.diagnose(tree, posterior) before the report."
+        return {"kind": "none", "sentence": sentence}
     attrs = group_of(tree, "agreement").attrs
     kind = {"gaussian": "good", "not gaussian": "bad"}.get(str(attrs["verdict"]), "open")
     return {"kind": kind, "sentence": str(attrs["sentence"])}

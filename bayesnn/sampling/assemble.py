@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayesnn.arrays import FloatArray, IntArray, spread_indices
+from bayesnn.laplace import Laplace
 from bayesnn.posterior import Posterior
 from bayesnn.sampling.chains import Chains
 from bayesnn.sampling.monitor import Monitor
@@ -28,7 +29,7 @@ def chains_tree(
     ----------
     target : Target
         What the chains were started and preconditioned with; of several optima, the Gaussian of the highest evidence
-        makes the groups of one.
+        makes the groups of one, and where none is known there are none.
     chains : Chains
         The draws.
     settings : dict
@@ -42,7 +43,7 @@ def chains_tree(
     -------
     xarray.DataTree
     """
-    laplace, posterior = target.best, target.posterior
+    posterior = target.posterior
     model, weights = posterior.model, chains.weights
     num_chains, n_draws = weights.shape[:2]
     sampled: dict[str, IntArray] = {"chain": np.arange(num_chains), "draw": np.arange(n_draws)}
@@ -71,15 +72,9 @@ def chains_tree(
     groups["monitor"] = xr.Dataset(
         {"f": ((*over_draws, "obs", "output"), monitor.outputs(weights))}, coords={**sampled, "obs": monitor.rows}
     )
-    if posterior.n_rows > 0:
-        linearized = laplace.predict(monitor.x)
-        mean, sd = linearized.mean, linearized.sd
-    else:
-        mean, sd = laplace.mean[None], np.sqrt(laplace.posterior_variance)[None]
-    groups["laplace_monitor"] = xr.Dataset(
-        {"mean": (("obs", "output"), mean), "sd": (("obs", "output"), sd)}, coords={"obs": monitor.rows}
-    )
-    groups |= laplace_groups(laplace, seed)
+    if target.laplaces:
+        groups["laplace_monitor"] = _laplace_monitor(target.best, monitor)
+        groups |= laplace_groups(target.best, seed)
     if keeps_modes:
         groups["modes"] = target.to_dataset(num_chains)
     tree = xr.DataTree.from_dict(groups, name=TREE_NAME)
@@ -91,6 +86,17 @@ def chains_tree(
     }
     tree.attrs.update(settings_attribute({**settings, **described}))
     return tree
+
+
+def _laplace_monitor(laplace: Laplace, monitor: Monitor) -> xr.Dataset:
+    """Mean and standard deviation that the Gaussian gives what the monitor watches."""
+    if laplace.posterior.n_rows > 0:
+        linearized = laplace.predict(monitor.x)
+        mean, sd = linearized.mean, linearized.sd
+    else:
+        mean, sd = laplace.mean[None], np.sqrt(laplace.posterior_variance)[None]
+    variables = {"mean": (("obs", "output"), mean), "sd": (("obs", "output"), sd)}
+    return xr.Dataset(variables, coords={"obs": monitor.rows})
 
 
 def _groups_of_data(

@@ -19,6 +19,7 @@ from bayesnn.arrays import FloatArray
 from bayesnn.errors import ArgumentError
 from bayesnn.files import written_whole
 from bayesnn.laplace import Laplace, load_laplace, save_laplace
+from bayesnn.posterior import Posterior
 from bayesnn.posterior.storage import PARTS, posterior_of, posterior_parts
 from bayesnn.sampling.snapshot import load_snapshot, save_snapshot
 from bayesnn.sampling.target import Target
@@ -134,13 +135,13 @@ class StoredCall:
         steps = max((int(path.stem) for path in (self.store / STATES).glob("[0-9]*.npz")), default=0)
         return steps >= self.arguments["num_warmup"] + self.arguments["num_samples"]
 
-    def rebuilt(self) -> tuple[list[Laplace], dict[str, Any]]:
+    def rebuilt(self) -> tuple[list[Laplace] | Posterior, dict[str, Any]]:
         """Rebuild target and arguments.
 
         Returns
         -------
-        target : list of Laplace
-            Of one optimum or several.
+        target : list of Laplace or Posterior
+            Of one optimum or several, or the posterior where none was given.
         arguments : dict
             Of :func:`bayesnn.sample`.
 
@@ -156,8 +157,8 @@ class StoredCall:
         try:
             kept = load_snapshot(self.store / TARGET, PARTS)
             posterior = posterior_of(kept["posterior"])
-            target = [load_laplace(_laplace_path(self.store, mode), posterior) for mode in range(kept["n_modes"])]
+            laplaces = [load_laplace(_laplace_path(self.store, mode), posterior) for mode in range(kept["n_modes"])]
             points = kept["start"]
         except Exception:  # a damaged archive shows as almost anything
             raise ArgumentError("directory", f"{self.store}, whose {TARGET} or {LAPLACE} is damaged", wants) from None
-        return target, self.arguments if points is None else self.arguments | {"start": points}
+        return laplaces or posterior, self.arguments if points is None else self.arguments | {"start": points}

@@ -1,4 +1,4 @@
-"""Modes that the chains given to them have left for better ones."""
+"""Modes that chains have left for better ones, or did not begin at."""
 
 from dataclasses import dataclass
 
@@ -14,28 +14,40 @@ from bayesnn.sampling.target import Target
 
 @dataclass(frozen=True, eq=False)
 class LeftModes:
-    """Optima, of several that were given, at which no chain has stayed.
+    """Optima that were given, at which no chain has stayed.
 
     Parameters
     ----------
     modes : ndarray of int (left,)
         Which.
     weights : ndarray (left, k)
-        The best optimum that climbs from the chains of each reach.
+        The best optimum that is reached from each, by climbs from its chains, or by hops.
     log_density : ndarray (left,)
         There.
     gained : ndarray (left,)
         Nats by which that is above the optimum given.
+    by : {"climbs", "hops"}
+        Whether its chains left, or replicas began elsewhere at once.
+    is_news : bool
+        Whether that is worth a warning: chains that are to cross between modes need no better start for a lesser one.
     """
 
     modes: IntArray
     weights: FloatArray
     log_density: FloatArray
     gained: FloatArray
+    by: str = "climbs"
+    is_news: bool = True
 
     def words(self) -> str:
         """Say what it means."""
         each = ", ".join(f"{mode} ({gain:.3g} nats)" for mode, gain in zip(self.modes, self.gained, strict=True))
+        if self.by == "hops":
+            return (
+                f"replicas began at better optima than these modes, by so much in log density: {each}. They were found "
+                "by drawing single units anew (find_optimum(posterior, n_hops=...)); the group left_modes has their "
+                "weights"
+            )
         return (
             f"all chains left these modes in warm-up for better ones, by so much in log density: {each}. What they "
             "draw is not the Gaussian's of the mode, nor is its evidence theirs. The group left_modes has the weights "

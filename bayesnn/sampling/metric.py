@@ -102,13 +102,14 @@ def metric_from_inverse_mass_matrix(inverse_mass_matrix: ArrayLike) -> Metric:
 def first_metric(name: str, laplace: Laplace | Target, marginal: Marginal | None = None) -> Metric:
     """Return the metric to begin with: what `name` asks for, as far as the optimum can tell.
 
-    Of several optima their precisions are averaged, as ``"averaged"`` does over the chains.
+    Of several optima their precisions are averaged, as ``"averaged"`` does over the chains. Where no optimum is known
+    the curvature is averaged over the starts; the unit metric where that has no factor.
 
     Parameters
     ----------
     name : str
         One of ``METRICS``.
-    laplace : Laplace
+    laplace : Laplace or Target
         Whose curvature.
     marginal : Marginal, optional
         Of whose coordinates, if not of all.
@@ -120,11 +121,20 @@ def first_metric(name: str, laplace: Laplace | Target, marginal: Marginal | None
     Raises
     ------
     ArgumentError
-        If `name` is unknown.
+        If `name` is unknown, or ``"laplace"`` where there is none.
     """
     one_of("metric", name, METRICS)
+    unit = Metric(np.ones(laplace.n_weights if marginal is None else len(marginal.kept)), "unit")
     if name == "unit":
-        return Metric(np.ones(laplace.n_weights if marginal is None else len(marginal.kept)), "unit")
+        return unit
+    if isinstance(laplace, Target) and not laplace.laplaces:
+        if name == "laplace":
+            others = "', '".join(other for other in METRICS if other != name)
+            raise ArgumentError(
+                "metric", f"{name!r} for a Posterior without one", f"'{others}', or a Laplace as target"
+            )
+        assert laplace.starts is not None
+        return averaged_metric(name, laplace.posterior, list(laplace.starts), marginal) or unit
     if marginal is not None:
         precision = marginal.precision_of(laplace.posterior_precision)
         factor = None if name == "diagonal" else factor_gram(precision)

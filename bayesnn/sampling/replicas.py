@@ -22,17 +22,17 @@ def replica_exchange(
     coldest = path.at(1.0)
     begin = first_metric(metric, target, coldest if isinstance(coldest, Marginal) else None)
     jumps = None
-    if isinstance(coldest, UnitMarginal) and coldest.units_are_alike:
+    if target.laplaces and isinstance(coldest, UnitMarginal) and coldest.units_are_alike:
         jumps = ModeJump(coldest, target.laplaces)
     return ReplicaExchange(path, begin, inverse_temperatures, num_integration_steps=length or LENGTH, jumps=jumps)
 
 
 def check_same_posterior(posterior: Posterior, target: Target) -> None:
     """Refuse replicas of another posterior."""
-    mean = target.best.mean
     if posterior is target.posterior:
         return
-    if posterior.n_weights != len(mean) or posterior.log_density(mean) != target.posterior.log_density(mean):
+    point = target.best.mean if target.laplaces else np.zeros(target.n_weights)
+    if posterior.n_weights != len(point) or posterior.log_density(point) != target.posterior.log_density(point):
         raise ArgumentError("move", f"replica exchange of {posterior!r}", "one of the posterior that is sampled")
 
 

@@ -3,6 +3,7 @@
 import os
 import warnings
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -10,9 +11,9 @@ import xarray as xr
 from emcee.moves import Move
 
 from bayesnn.arrays import ArrayLike
-from bayesnn.checks import integer_at_least, one_of
+from bayesnn.checks import finite_array, integer_at_least, one_of
 from bayesnn.errors import ArgumentError
-from bayesnn.posterior import LogDensity
+from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
 from bayesnn.sampling.better_optimum import BetterOptimumWarning
@@ -21,6 +22,7 @@ from bayesnn.sampling.chain_labels import chain_labels
 from bayesnn.sampling.density import ValueAndGradient, density_of
 from bayesnn.sampling.ensembles import DEFAULT_CHAINS, Ensembles, as_tracked
 from bayesnn.sampling.gradient_check import check_gradients
+from bayesnn.sampling.hopped import hopped
 from bayesnn.sampling.identity import identity_of
 from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
@@ -74,7 +76,7 @@ DEFAULT_SYSTEMS = 8
 
 @on_one_blas_thread
 def sample(
-    target: Gaussians | LogDensity,
+    target: Gaussians | Posterior,
     *,
     num_chains: int | None = None,
     num_warmup: int = 200,
@@ -92,15 +94,17 @@ def sample(
 
     Parameters
     ----------
-    target : Laplace, sequence of Laplace, LaplaceMixture or LogDensity
+    target : Laplace, sequence of Laplace, LaplaceMixture, LogDensity or Posterior
         The Gaussian at the optimum; its ``posterior`` is what is sampled. For a LogDensity it is made here, at the best
         of a few optima. Of several optima, each has its share of the chains; what weights a mixture has does not
-        matter. :func:`bayesnn.mode_weights` weighs the modes afterwards.
+        matter. :func:`bayesnn.mode_weights` weighs the modes afterwards. A Posterior is for chains that begin far from
+        any optimum, at points of your own such as the ends of a :func:`bayesnn.sampling.journey`.
     num_chains : int, optional
-        Independent chains, advanced together; 16 by default, and 8 of replica exchange, each with replicas at all
-        temperatures. Of `m` optima, chain `i` begins in mode ``i * m // num_chains``; two chains a mode at least, but
-        for replica exchange, whose chains do not stay there. Of a move of emcee's whose walkers look at each other: all
-        walkers of all ensembles, by default as few as it works with, ``num_ensembles * (2 k + 2)``.
+        Independent chains, advanced together; as many as there are points in `start`, else 16, and 8 of replica
+        exchange, each with replicas at all temperatures. Of `m` optima, chain `i` begins in mode
+        ``i * m // num_chains``; two chains a mode at least, but for replica exchange, whose chains do not stay there.
+        Of a move of emcee's whose walkers look at each other: all walkers of all ensembles, by default as few as it
+        works with, ``num_ensembles * (2 k + 2)``.
     num_warmup : int
         Steps that adapt the step size and the metric, not kept.
     num_samples : int
@@ -114,8 +118,8 @@ def sample(
         it (:class:`bayesnn.moves.ReplicaExchange`) where several optima are given; else HMC where there is a gradient,
         and a random walk for a LogDensity without one. A move of :mod:`bayesnn.moves` keeps its metric; its step size
         is adapted. Replica exchange learns both, and its temperatures. A ``moves.Mixture`` adapts each of its parts.
-        ``"pcn"`` and ``"independence"`` propose around one Gaussian and are refused for several optima. emcee's own
-        moves are run as they are.
+        ``"pcn"`` and ``"independence"`` propose around one Gaussian and are refused for several optima, or none.
+        emcee's own moves are run as they are.
     num_ensembles : int
         Ensembles of emcee's interacting moves (``StretchMove`` and the like), at least 2: each counts as one chain, and
         R-hat is taken between them.
@@ -123,10 +127,10 @@ def sample(
         ``"auto"``: whichever of the others moves function values furthest per gradient in a pilot run, for HMC, and
         ``"averaged"`` for other moves; ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up;
         ``"laplace"``: at the optimum alone, the precisions averaged where there are several; ``"diagonal"``: the
-        diagonal of the averaged one; ``"unit"``: none.
+        diagonal of the averaged one; ``"unit"``: none. Of a Posterior, what is averaged over the starts comes first.
     start : {"laplace", "laplace_t", "prior"} or array_like (chains, k)
         Draws from the Gaussian, that of the chain's own mode, the same with Student-t tails, draws from the prior, or
-        points.
+        points. A Posterior has the last two only.
     num_integration_steps : int, optional
         Mean number of leapfrog steps of the trajectories of ``"hmc"``; without it the pilot chooses.
     store : path-like, optional
@@ -146,7 +150,7 @@ def sample(
         it measured of each metric and length, and the reason of its choice in words. Of several optima, ``posterior``
         has the coordinate `mode` (chain,), where each chain began, group ``modes`` says what they are, and the groups
         ``laplace*`` are those of the highest evidence. Ctrl-C ends the run early; the tree holds the draws made until
-        then and its settings say ``"interrupted": true``.
+        then and its settings say ``"interrupted": true``. Of a Posterior there are no groups ``laplace*``.
 
     Raises
     ------
@@ -165,7 +169,8 @@ def sample(
     BetterOptimumWarning
         If chains found a far better optimum than the one given, and started anew there;
         :func:`bayesnn.sampling.laplace_at_better_optimum` makes the Gaussian to compare their draws with. If all chains
-        of one of several optima left it for better ones; group ``left_modes`` has these.
+        of one of several optima left it for better ones, or replicas began at far better ones than all that were given,
+        which were found by drawing single units anew; group ``left_modes`` has these.
 
     Examples
     --------
@@ -186,7 +191,13 @@ def sample(
     one_of("metric", metric, ("auto", *METRICS))
     if num_integration_steps is not None:
         integer_at_least("num_integration_steps", num_integration_steps, 1)
-    modes = Target.of(target, seed)
+    if isinstance(target, Posterior) and not isinstance(target, LogDensity):
+        modes = Target(target)
+    else:
+        modes = Target.of(target, seed)
+    if not isinstance(start, str):
+        start = finite_array("start", start, (2,), f"shape (chains, {modes.n_weights})")
+        num_chains = num_chains or max(2, len(start))
     if isinstance(move, str) and move == "auto":
         move = _fitting_move(modes)
     exchanges = isinstance(move, ReplicaExchange) or (isinstance(move, str) and move == "replica_exchange")
@@ -198,20 +209,29 @@ def sample(
     num_chains = num_chains or DEFAULT_CHAINS
     if not exchanges:
         modes.mode_of_chains(num_chains)  # refuses too few
+    if not modes.laplaces:
+        modes = replace(modes, starts=start_points(modes, start, num_chains, seed))
     density = density_of(modes.posterior)
-    proposal = _proposal(modes, density.value_and_gradient, move, metric, num_integration_steps)
+    begin_at, left = modes, None
+    if move == "replica_exchange" and isinstance(start, str) and start != "prior" and modes.laplaces:
+        begin_at, left = hopped(modes, num_warmup, seed)
+    proposal = _proposal(begin_at, density.value_and_gradient, move, metric, num_integration_steps)
     if isinstance(proposal, ReplicaExchange):
-        points = begin_replicas(proposal, modes, start, num_chains, seed)
+        if left is not None and proposal.jumps is not None:
+            proposal.jumps.add(modes.laplaces)  # what they were given to be sampled for
+        points = begin_replicas(proposal, begin_at, start, num_chains, seed)
     else:
         points = start_points(modes, start, num_chains, seed)
     if isinstance(modes.posterior, LogDensity):
         modes.posterior.check_gradient(points[0])
     if isinstance(move, WalkerMove):
-        check_gradients(move, density.log_density, points, np.sqrt(modes.best.posterior_variance), seed)
+        sds = np.sqrt(modes.best.posterior_variance) if modes.laplaces else first_metric("diagonal", modes).scale
+        check_gradients(move, density.log_density, points, sds, seed)
     around_optimum = start if isinstance(start, str) and start != "prior" else None
     wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps, around_optimum)
     functions = Monitor.of(modes.posterior).values
-    schedule = Schedule(proposal, modes, density.log_density, functions, wishes, num_warmup, seed)
+    schedule = Schedule(proposal, begin_at, density.log_density, functions, wishes, num_warmup, seed)
+    schedule.left = left
     run = Run(density.log_density, proposal, points, schedule, num_warmup, num_samples, seed)
     watch = Watch(functions, is_shown(progress), ensemble)
     if store is None:
@@ -262,7 +282,8 @@ def sample(
         warnings.warn(schedule.better.words(), BetterOptimumWarning, stacklevel=3)
     if schedule.left is not None:
         settings["left_modes"] = schedule.left.words()
-        warnings.warn(schedule.left.words(), BetterOptimumWarning, stacklevel=3)
+        if schedule.left.is_news:
+            warnings.warn(schedule.left.words(), BetterOptimumWarning, stacklevel=3)
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
     keeps_modes = modes.n_modes > 1 and not isinstance(proposal, ReplicaExchange)
@@ -296,7 +317,7 @@ def _fitting_move(target: Target) -> str:
     if marginal.n_features**2 > MOST_PAIRS * posterior.n_weights:
         return "hmc"
     # Chains of one mode do not reach another by themselves.
-    return "marginal_hmc" if target.n_modes == 1 else "replica_exchange"
+    return "marginal_hmc" if target.n_modes <= 1 else "replica_exchange"
 
 
 def _proposal(
@@ -311,10 +332,10 @@ def _proposal(
             check_same_posterior(move.path.posterior, target)
         return move.copied()  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
-    if move in AROUND_ONE and target.n_modes > 1:
+    if move in AROUND_ONE and target.n_modes != 1:
         others = "', '".join(name for name in MOVES if name not in AROUND_ONE)
         wants = f"'{others}' or a move of your own: this one proposes around one Gaussian"
-        raise ArgumentError("move", f"{move!r} for {target.n_modes} optima", wants)
+        raise ArgumentError("move", f"{move!r} for {target.n_modes or 'no'} optima", wants)
     begin = "averaged" if metric == "auto" else metric
     num_integration_steps = length or FIRST_LENGTH
     if move == "replica_exchange":

@@ -169,7 +169,9 @@ class Schedule:
 
     def _choose(self, move: HMC) -> None:
         """Run the pilot, and go on with what it finds."""
-        names = CANDIDATES if self._wishes.metric == "auto" else (str(self._wishes.metric),)
+        names = CANDIDATES if self._target.laplaces else tuple(name for name in CANDIDATES if name != "laplace")
+        if self._wishes.metric != "auto":
+            names = (str(self._wishes.metric),)
         metrics = {name: metric for name in names if (metric := self._metric_of(name)) is not None}
         if not metrics:
             return

@@ -40,13 +40,16 @@ def start_points(laplace: Laplace | Target, start: str | ArrayLike, num_chains: 
     Raises
     ------
     ArgumentError
-        If `start` is unknown or has another shape, the prior is flat and has no draws, or the log density is not finite
-        at some start.
+        If `start` is unknown or has another shape, no Gaussian is there to draw from, the prior is flat and has no
+        draws, or the log density is not finite at some start.
     """
     target = laplace if isinstance(laplace, Target) else Target.of(laplace)
     shape = (num_chains, target.n_weights)
     if isinstance(start, str):
         one_of("start", start, STARTS)
+        if start != "prior" and not target.laplaces:
+            wants = f"points {shape}, such as journey(...).ends, or 'prior'; or a Laplace as target"
+            raise ArgumentError("start", f"{start!r} for a Posterior without a Laplace", wants)
         rng = generator(seed, "chain starts")
         standard = rng.standard_normal(shape)
         if start == "laplace_t":

@@ -1,4 +1,4 @@
-"""What is sampled: one posterior density, known by the Gaussians at one or several of its optima."""
+"""What is sampled: one posterior density, known by the Gaussians at some of its optima, or by where chains begin."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -34,11 +34,17 @@ class Target:
 
     Parameters
     ----------
+    posterior : Posterior
+        What is sampled.
     laplaces : tuple of Laplace
-        One of each optimum.
+        One of each optimum; none where no optimum is known, and chains begin at points of the user's own.
+    starts : ndarray (chains, k), optional
+        These points.
     """
 
-    laplaces: tuple[Laplace, ...]
+    posterior: Posterior
+    laplaces: tuple[Laplace, ...] = ()
+    starts: FloatArray | None = None
 
     @staticmethod
     def of(given: object, seed: int = 0) -> "Target":
@@ -57,9 +63,9 @@ class Target:
             If it is something else, none, Laplaces of different densities, or of one optimum twice.
         """
         if isinstance(given, Laplace):
-            return Target((given,))
+            return Target(given.posterior, (given,))
         if isinstance(given, LogDensity):
-            return Target((_gaussian_at_best(given, seed),))
+            return Target(given, (_gaussian_at_best(given, seed),))
         if isinstance(given, LaplaceMixture):
             given = given.laplaces
         if isinstance(given, str) or not isinstance(given, Iterable):
@@ -74,22 +80,17 @@ class Target:
         for i, laplace in enumerate(laplaces):
             _check_same_density(laplaces[0], laplace)
             _check_distinct(laplaces[:i], laplace)
-        return Target(tuple(laplaces))
+        return Target(laplaces[0].posterior, tuple(laplaces))
 
     @property
     def n_modes(self) -> int:
-        """Number of optima, m."""
+        """Number of known optima, m."""
         return len(self.laplaces)
-
-    @property
-    def posterior(self) -> Posterior:
-        """What is sampled."""
-        return self.laplaces[0].posterior
 
     @property
     def n_weights(self) -> int:
         """Number of weights, k."""
-        return self.laplaces[0].n_weights
+        return self.posterior.n_weights
 
     @property
     def log_evidences(self) -> FloatArray:
@@ -135,9 +136,9 @@ class Target:
     def centred(self, values: FloatArray) -> FloatArray:
         """Take each mode's mean off values (steps, chains, ...): of several modes, what varies within them is left.
 
-        For one mode they come back as they are.
+        For one mode, or none that is known, they come back as they are.
         """
-        if self.n_modes == 1:
+        if self.n_modes <= 1:
             return values
         modes = self.mode_of_chains(values.shape[1])
         means = np.stack([values[:, modes == mode].mean(axis=(0, 1)) for mode in range(self.n_modes)])
@@ -198,12 +199,25 @@ def _differ(part: str, one: str, other: str) -> ArgumentError:
 
 def _check_distinct(before: list[Laplace], laplace: Laplace) -> None:
     """Refuse an optimum that is a symmetric image of one before it, by the measure of :func:`bayesnn.find_optimum`."""
+    same = _same_as(before, laplace)
+    if same is not None:
+        got = f"one optimum twice, as numbers {same} and {len(before)}, up to a symmetry of the network"
+        raise ArgumentError("target", got, "Laplaces of distinct optima, such as find_optimum(...).others")
+
+
+def is_distinct(before: Sequence[Laplace], laplace: Laplace) -> bool:
+    """Whether an optimum is none of those before it, nor a symmetric image."""
+    return _same_as(before, laplace) is None
+
+
+def _same_as(before: Sequence[Laplace], laplace: Laplace) -> int | None:
+    """Return which of the optima before this one it is, up to a symmetry."""
     if not before:
-        return
+        return None
     posterior = laplace.posterior
     factor = posterior.factor_ggn(laplace.mean)
     for i, other in enumerate(before):
         image = nearest_image(posterior.model, other.mean, laplace.mean)
         if np.linalg.norm(factor.whiten(image - laplace.mean)) <= SAME_OPTIMUM_SD * np.sqrt(posterior.n_weights):
-            got = f"one optimum twice, as numbers {i} and {len(before)}, up to a symmetry of the network"
-            raise ArgumentError("target", got, "Laplaces of distinct optima, such as find_optimum(...).others")
+            return i
+    return None

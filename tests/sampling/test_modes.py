@@ -91,7 +91,7 @@ def test_of_one_optimum_nothing_changes(network, pair):
 
 @pytest.mark.parametrize(("num_chains", "n_modes"), [(4, 2), (5, 2), (16, 3), (7, 3), (17, 8), (9, 1)])
 def test_chains_are_shared_out_in_equal_blocks(num_chains, n_modes, network):
-    modes = Target((network[0],) * n_modes).mode_of_chains(num_chains)
+    modes = Target(network[0].posterior, (network[0],) * n_modes).mode_of_chains(num_chains)
     sizes = np.bincount(modes)
     assert np.array_equal(modes, np.sort(modes))
     assert (len(sizes), sizes.sum()) == (n_modes, num_chains)

@@ -17,6 +17,9 @@ from bayesnn.sampling.moves.hmc import DIVERGENCE, HMC
 
 # Variance of the energy error of a step, per dimension, that Robnik et al. (2023), section 4.2, aim at.
 ENERGY_VARIANCE = 5e-4
+# What a step that is not taken counts in the variance, per dimension: tuning makes such steps about as rare as the
+# target is small, and a wall, which some steps always meet, does not shrink them for ever.
+REFUSED = 1.0
 
 
 class Microcanonical(HMC):
@@ -179,7 +182,7 @@ class MicrocanonicalLangevin(PreconditionedMove):
             )
             log_prob = np.where(good, ends[2], log_prob)
             turned = np.where(good[:, None], ends[1], -momenta)
-            squares, stays = squares + np.where(good, error, 0.0) ** 2, stays | ~good
+            squares, stays = squares + np.where(good, error**2, REFUSED * size), stays | ~good
             turned = turned / lengths(turned)
             turned = turned + noise * model.random.standard_normal(turned.shape)
             momenta = turned / lengths(turned)
