@@ -43,15 +43,11 @@ def diagnose(tree: xr.DataTree, posterior: Posterior) -> Convergence:
     >>> diagnose(tree, post).has_converged
     True
     """
-    draws, blocks, lp = (
-        group_of(tree, "posterior"),
-        posterior.model.weight_blocks,
-        values_of(tree, "sample_stats", "lp"),
-    )
+    draws, blocks = group_of(tree, "posterior"), posterior.model.weight_blocks
     missing = [block.name for block in blocks if block.name not in draws or draws[block.name].shape[2:] != block.shape]
     if missing:
         raise ArgumentError("tree", f"draws without {missing[0]} of {posterior.model!r}", "draws of this posterior")
-    weights = weight_matrix(draws, blocks)
+    weights, lp = weight_matrix(draws, blocks), values_of(tree, "sample_stats", "lp")
     highest = weights.reshape(-1, weights.shape[-1])[int(np.argmax(lp))]
     if not np.isclose(posterior.log_density(highest), lp.max(), rtol=1e-9, atol=1e-6):
         got = f"a log density of {lp.max():.6g} where this posterior has {posterior.log_density(highest):.6g}"

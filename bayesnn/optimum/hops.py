@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from bayesnn.arrays import FloatArray, IntArray
+from bayesnn.errors import ArgumentError
 from bayesnn.models import MLP
 from bayesnn.optimum.descent import Descent
 from bayesnn.optimum.levenberg_marquardt import climb_together
@@ -51,8 +52,16 @@ def hop(
     int, Descent
         After every climb, which point it was from, and the highest that was reached from that one so far. What is not
         the point itself may have to climb on.
+
+    Raises
+    ------
+    ArgumentError
+        If there are no hidden units.
     """
-    places, current, made = unit_places(posterior.network), list(ends), 0
+    network = posterior.network
+    if not isinstance(network, MLP) or not network.hidden:
+        raise ArgumentError("posterior", f"one of {network!r}", "one of an MLP with hidden units")
+    places, current, made = unit_places(network), list(ends), 0
     while made < n_hops:
         each = max(HOPS_EACH, HOPS_TOGETHER // len(current))
         parents = [i for i in range(len(current)) for _ in range(each)][: n_hops - made]
@@ -65,9 +74,8 @@ def hop(
         made += len(parents)
 
 
-def unit_places(network: object) -> list[IntArray]:
+def unit_places(network: MLP) -> list[IntArray]:
     """Return where all weights of each hidden unit, incoming, bias and outgoing, are among the network's."""
-    assert isinstance(network, MLP)
     begin, weights, biases = 0, list[IntArray](), list[IntArray]()
     for block in network.weight_blocks:
         places = np.arange(begin, begin + block.size).reshape(block.shape)

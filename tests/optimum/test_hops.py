@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bayesnn import MLP, DeepLinear, FlatPrior, Gaussian, NormalPrior, Posterior, datasets, find_optimum
-from bayesnn.optimum.hops import _kicked, unit_places
+from bayesnn.optimum.hops import _kicked, hop, unit_places
 from tests.refusals import refuses
 
 
@@ -109,3 +109,5 @@ def test_bad_input():
         find_optimum(linear, n_hops=4)
     with refuses("n_hops", "4 for", "no hidden units"):
         find_optimum(wavy(()), n_hops=4)
+    with refuses("posterior", "one of DeepLinear", "hidden units"):
+        next(hop(linear, [], 4, np.random.default_rng(0)))

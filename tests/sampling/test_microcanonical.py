@@ -125,6 +125,26 @@ def test_walkers_turn_back_where_the_density_ends():
     assert np.all(np.abs(draws.var(axis=0) - 1.0 / 3.0) < 0.03)
 
 
+def test_refused_steps_are_errors_that_make_smaller_ones():
+    def density(w):
+        inside = (np.abs(w) < 1.0).all(axis=1)
+        return np.where(inside, 0.0, -np.inf), np.zeros_like(w)
+
+    # Inside nothing is wrong with a step of any size: all that tunes it is how often it leads out.
+    move = MicrocanonicalLangevin(density, np.ones(3), 5.0, 20, energy_variance=0.05)
+    sampler = emcee.EnsembleSampler(64, 3, lambda w: density(w)[0], moves=move, vectorize=True)
+    sampler._random = np.random.RandomState(0)
+    tuning, state, seen = move.adaptation(), np.zeros((64, 3)), []
+    for _ in range(300):
+        state = sampler.run_mcmc(state, 1, skip_initial_state_check=True)
+        tuning.update(move.seen())
+        move.step_size = tuning.step_size
+        seen.append(move.seen().mean())
+    # 64 walkers of 20 steps in each of 100 draws, one in twenty of them refused, in a row of walks that forget slowly
+    assert np.mean(seen[-100:]) == pytest.approx(0.05, rel=0.2)
+    assert 0.01 < tuning.averaged_step_size < 1.0
+
+
 def test_a_run_that_is_not_adjusted_says_so(teacher_laplace):
     small = {"num_chains": 4, "num_warmup": 30, "num_samples": 12}
     density = teacher_laplace.posterior.value_and_gradient
