@@ -101,8 +101,8 @@ def find_optimum(
         Number of starts.
     n_hops : int
         Further climbs of a network with hidden units, from the best of the points where searches ended, with a unit or
-        two drawn anew (:func:`bayesnn.optimum.hop`). With several units they end higher than as many more starts, in
-        less time.
+        two drawn anew (:func:`bayesnn.optimum.hop`). With several units they mostly end higher than as many more
+        starts, in less time.
     seed : int
         Seed of the drawn starts and units.
     max_steps : int

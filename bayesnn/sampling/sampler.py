@@ -213,7 +213,8 @@ def sample(
         modes = replace(modes, starts=start_points(modes, start, num_chains, seed))
     density = density_of(modes.posterior)
     begin_at, left = modes, None
-    if move == "replica_exchange" and isinstance(start, str) and start != "prior" and modes.laplaces:
+    around_modes = isinstance(start, str) and start != "prior" and bool(modes.laplaces)
+    if around_modes and isinstance(move, str) and move == "replica_exchange":
         begin_at, left = hopped(modes, num_warmup, seed)
     proposal = _proposal(begin_at, density.value_and_gradient, move, metric, num_integration_steps)
     if isinstance(proposal, ReplicaExchange):
