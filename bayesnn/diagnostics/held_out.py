@@ -12,7 +12,7 @@ from bayesnn.diagnostics.mode_predictions import MixturePrediction, predict_over
 from bayesnn.diagnostics.mode_weights import ModeWeights
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
-from bayesnn.posterior import Categorical, LogDensity, Posterior
+from bayesnn.posterior import Categorical, Posterior
 from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
@@ -80,11 +80,8 @@ def add_predictions(
     ArgumentError
         If shapes do not fit the model, or weightings of modes are given with a Posterior.
     """
-    if isinstance(laplace, Posterior) and not isinstance(laplace, LogDensity):
-        posterior, gaussian = laplace, None
-    else:
-        gaussian = Target.of(laplace).best
-        posterior = gaussian.posterior
+    target = Target.of(laplace, needs_laplace=False)
+    posterior, gaussian = target.posterior, target.best if target.laplaces else None
     model, likelihood = posterior.model, posterior.likelihood
     inputs = model.check_inputs(x)
     targets = None if y is None else likelihood.check_targets(y, len(inputs), model.n_outputs)
@@ -94,8 +91,8 @@ def add_predictions(
     rng = generator(int(settings_of(tree)["seed"]), "predictions")
     each_draw = ("chain", "draw", "obs", "output")
     simulated = likelihood.simulate(outputs, rng)
-    target = target_dim(posterior)
-    each_target = ("chain", "draw", "obs", target)
+    target_name = target_dim(posterior)
+    each_target = ("chain", "draw", "obs", target_name)
     sampled = {name: draws[name] for name in ("chain", "draw")}
     groups = {
         "predictions": xr.Dataset(
@@ -114,10 +111,10 @@ def add_predictions(
     elif weights:
         raise ArgumentError("weights", f"{len(weights)} for a Posterior", "none: its chains begin in no known mode")
     if mixtures:
-        groups["mode_predictions"] = _mixtures_dataset(mixtures, target)
+        groups["mode_predictions"] = _mixtures_dataset(mixtures, target_name)
     scores = None
     if targets is not None:
-        groups["predictions_constant_data"]["y"] = (("obs", target), targets)
+        groups["predictions_constant_data"]["y"] = (("obs", target_name), targets)
         scores = _scores(posterior, gaussian, inputs, targets, outputs, mixtures)
         groups["scores"] = xr.Dataset(
             {"rmse": (("predictive",), scores.rmse), "lpd": (("predictive",), scores.lpd)},

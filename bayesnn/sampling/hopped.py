@@ -13,7 +13,7 @@ from bayesnn.sampling.left_modes import LeftModes
 from bayesnn.sampling.target import Target, is_distinct
 from bayesnn.seeds import generator
 
-# Hops for each step of warm-up: some third of the time that replicas take for it, on a few hundred rows.
+# Hops for each step of warm-up: a third to a half of the time that replicas take for it, on some hundred rows.
 HOPS_A_STEP = 1.0
 
 

@@ -191,10 +191,7 @@ def sample(
     one_of("metric", metric, ("auto", *METRICS))
     if num_integration_steps is not None:
         integer_at_least("num_integration_steps", num_integration_steps, 1)
-    if isinstance(target, Posterior) and not isinstance(target, LogDensity):
-        modes = Target(target)
-    else:
-        modes = Target.of(target, seed)
+    modes = Target.of(target, seed, needs_laplace=False)
     if not isinstance(start, str):
         start = finite_array("start", start, (2,), f"shape (chains, {modes.n_weights})")
         num_chains = num_chains or max(2, len(start))

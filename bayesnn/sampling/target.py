@@ -47,7 +47,7 @@ class Target:
     starts: FloatArray | None = None
 
     @staticmethod
-    def of(given: object, seed: int = 0) -> "Target":
+    def of(given: object, seed: int = 0, *, needs_laplace: bool = True) -> "Target":
         """Take in what a user wants sampled.
 
         Parameters
@@ -56,6 +56,8 @@ class Target:
             For a LogDensity the Gaussian is made here, at the best of a few optima.
         seed : int
             Of the search for these.
+        needs_laplace : bool
+            Whether a Posterior, without any Gaussian, is refused.
 
         Raises
         ------
@@ -66,6 +68,8 @@ class Target:
             return Target(given.posterior, (given,))
         if isinstance(given, LogDensity):
             return Target(given, (_gaussian_at_best(given, seed),))
+        if isinstance(given, Posterior) and not needs_laplace:
+            return Target(given)
         if isinstance(given, LaplaceMixture):
             given = given.laplaces
         if isinstance(given, str) or not isinstance(given, Iterable):

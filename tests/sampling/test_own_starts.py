@@ -146,8 +146,9 @@ def test_without_a_factor_of_the_curvature_the_metric_is_the_unit_one():
     copies = Posterior(posterior.network, np.ones_like(posterior.x), posterior.y, Gaussian(1.0), FlatPrior())
     target = Target(copies, starts=np.zeros((2, 8)))
     assert first_metric("averaged", target).name == "unit"
-    # seven slopes that only together mean something: the chains go on, in the unit metric
-    assert sample(copies, start=np.zeros((2, 8)), move="hmc", metric="unit", **SHORT)["posterior"].sizes["draw"] == 20
+    # Of seven slopes the data tell the sum alone, and the prior nothing: no metric can be learnt, and chains go on.
+    tree = sample(copies, start=np.zeros((2, 8)), move="hmc", metric="averaged", **SHORT)
+    assert settings_of(tree)["metric"] == "unit"
 
 
 def test_replicas_and_moves_of_the_users_own_begin_there(network):
