@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
-from bayesnn.sampling.sampler import MoveName
+from bayesnn.sampling.proposal import MoveName
 
 type Count = Annotated[int, Field(ge=1)]
 

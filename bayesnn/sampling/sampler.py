@@ -4,7 +4,7 @@ import os
 import warnings
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,14 +12,13 @@ from emcee.moves import Move
 
 from bayesnn.arrays import ArrayLike
 from bayesnn.checks import finite_array, integer_at_least, one_of
-from bayesnn.errors import ArgumentError
 from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
 from bayesnn.sampling.better_optimum import BetterOptimumWarning
 from bayesnn.sampling.call import keep_call
 from bayesnn.sampling.chain_labels import chain_labels
-from bayesnn.sampling.density import ValueAndGradient, density_of
+from bayesnn.sampling.density import density_of
 from bayesnn.sampling.ensembles import DEFAULT_CHAINS, Ensembles, as_tracked
 from bayesnn.sampling.gradient_check import check_gradients
 from bayesnn.sampling.hopped import hopped
@@ -28,19 +27,12 @@ from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
 from bayesnn.sampling.moves import (
     HMC,
-    MALA,
-    PCN,
-    IndependenceT,
-    MarginalHMC,
-    Microcanonical,
     MicrocanonicalLangevin,
-    RandomWalk,
     ReplicaExchange,
-    TrackedMove,
     WalkerMove,
 )
-from bayesnn.sampling.path import PosteriorPath
-from bayesnn.sampling.replicas import begin_replicas, check_same_posterior, replica_exchange
+from bayesnn.sampling.proposal import fitting_move, proposal_of
+from bayesnn.sampling.replicas import begin_replicas
 from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.standstill import standstill
@@ -50,26 +42,6 @@ from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.sampling.watch import Watch
 from bayesnn.threads import on_one_blas_thread
 
-MoveName = Literal[
-    "auto",
-    "marginal_hmc",
-    "hmc",
-    "replica_exchange",
-    "microcanonical",
-    "mala",
-    "pcn",
-    "random_walk",
-    "independence",
-]
-MOVES: tuple[str, ...] = get_args(MoveName)
-# Moves that propose around one Gaussian, wherever a chain is.
-AROUND_ONE = ("pcn", "independence")
-# The marginal density takes products of all pairs of features of the output layer, two for each row and pair, beside
-# some six multiplications for each row and weight: with more pairs than this a weight it costs over three times as much
-# as the whole posterior's.
-MOST_PAIRS = 3.0
-# Leapfrog steps until the pilot has chosen, and for good where warm-up is too short for one.
-FIRST_LENGTH = 8
 # Chains of replica exchange, each of which has replicas at all temperatures.
 DEFAULT_SYSTEMS = 8
 
@@ -196,7 +168,7 @@ def sample(
         start = finite_array("start", start, (2,), f"shape (chains, {modes.n_weights})")
         num_chains = num_chains or max(2, len(start))
     if isinstance(move, str) and move == "auto":
-        move = _fitting_move(modes)
+        move = fitting_move(modes)
     exchanges = isinstance(move, ReplicaExchange) or (isinstance(move, str) and move == "replica_exchange")
     if exchanges:
         num_chains = num_chains or DEFAULT_SYSTEMS
@@ -213,7 +185,7 @@ def sample(
     around_modes = isinstance(start, str) and start != "prior" and bool(modes.laplaces)
     if around_modes and isinstance(move, str) and move == "replica_exchange":
         begin_at, left = hopped(modes, num_warmup, seed)
-    proposal = _proposal(begin_at, density.value_and_gradient, move, metric, num_integration_steps)
+    proposal = proposal_of(begin_at, density.value_and_gradient, move, metric, num_integration_steps)
     if isinstance(proposal, ReplicaExchange):
         if left is not None and proposal.jumps is not None:
             proposal.jumps.add(modes.laplaces)  # what they were given to be sampled for
@@ -301,58 +273,3 @@ def sample(
     if schedule.pilot is not None:
         tree["pilot"] = xr.DataTree(schedule.pilot.to_dataset())
     return tree
-
-
-def _fitting_move(target: Target) -> str:
-    """Return the move that ``"auto"`` stands for."""
-    posterior = target.posterior
-    if isinstance(posterior, LogDensity):
-        return "hmc" if posterior.has_gradient else "random_walk"
-    try:
-        marginal = posterior.marginal()
-    except ArgumentError:
-        return "hmc"
-    if marginal.n_features**2 > MOST_PAIRS * posterior.n_weights:
-        return "hmc"
-    # Chains of one mode do not reach another by themselves.
-    return "marginal_hmc" if target.n_modes <= 1 else "replica_exchange"
-
-
-def _proposal(
-    target: Target,
-    value_and_gradient: ValueAndGradient,
-    move: str | TrackedMove,
-    metric: str,
-    length: int | None,
-) -> TrackedMove:
-    if isinstance(move, TrackedMove):
-        if isinstance(move, ReplicaExchange) and isinstance(move.path, PosteriorPath):
-            check_same_posterior(move.path.posterior, target)
-        return move.copied()  # warm-up changes the step size; the user's own stays as it was
-    one_of("move", move, MOVES)
-    if move in AROUND_ONE and target.n_modes != 1:
-        others = "', '".join(name for name in MOVES if name not in AROUND_ONE)
-        wants = f"'{others}' or a move of your own: this one proposes around one Gaussian"
-        raise ArgumentError("move", f"{move!r} for {target.n_modes or 'no'} optima", wants)
-    begin = "averaged" if metric == "auto" else metric
-    num_integration_steps = length or FIRST_LENGTH
-    if move == "replica_exchange":
-        return replica_exchange(target, begin, length)
-    if move == "marginal_hmc":
-        marginal = target.posterior.marginal()
-        hmc = MarginalHMC(marginal, first_metric(begin, target, marginal), num_integration_steps=num_integration_steps)
-        hmc.step_size = hmc.default_step_size
-        return hmc
-    begin = first_metric(begin, target)
-    if move == "random_walk":
-        return RandomWalk(begin)
-    if move == "pcn":
-        return PCN(target.best.mean, begin)
-    if move == "independence":
-        return IndependenceT(target.best.mean, begin)
-    if move == "mala":
-        return MALA(value_and_gradient, begin)
-    kind = Microcanonical if move == "microcanonical" else HMC
-    hmc = kind(value_and_gradient, begin, num_integration_steps=num_integration_steps)
-    hmc.step_size = hmc.default_step_size
-    return hmc

@@ -213,7 +213,7 @@ def test_nothing_adapts_after_warmup(teacher_laplace, monkeypatch):
 
     move = RandomWalk(teacher_laplace.posterior_covariance)
     monkeypatch.setattr(Recorder, "add", watched)
-    monkeypatch.setattr(sampler_module, "_proposal", lambda *_: move)
+    monkeypatch.setattr(sampler_module, "proposal_of", lambda *_: move)
     sample(teacher_laplace, **SMALL, move="random_walk", seed=0)
     assert len(seen) == 12
     assert len(set(seen)) == 1
