@@ -96,7 +96,7 @@ def judged(
     each = -0.5 * ((arrays["new_y"][:, 0] - f) * np.exp(-log_sigma)) ** 2 - log_sigma - 0.5 * np.log(2.0 * np.pi)
     lpd = logsumexp(each.reshape(-1, f.shape[2]), axis=0) - np.log(f.shape[0] * f.shape[1])
     figures = {"ess": effective, "rhat": disagreement, "lpd": float(lpd.mean()), "lpd_of_rows": lpd.round(4).tolist()}
-    return {**seconds, "chains": f.shape[0], "draws": f.shape[1], **figures}
+    return {**seconds, "cpu": machine()["cpu"], "chains": f.shape[0], "draws": f.shape[1], **figures}
 
 
 def runs_on(
