@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from bayesnn.errors import ArgumentError, BayesnnError
 from bayesnn.version import __version__
@@ -91,7 +92,7 @@ def report(
     from bayesnn.tree import load_tree
 
     write_report(load_tree(results), out)
-    Console().print(f"report:  {out}", highlight=False, soft_wrap=True)
+    Console().print(f"report:  {out}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -112,7 +113,7 @@ def growth(
     console.print(found.table())
     enough = found.good_enough(settings.growth.kl)
     console.print(f"KL {settings.growth.kl:g} nats: {enough.sentence}", highlight=False)
-    console.print(f"report:  {page}", highlight=False, soft_wrap=True)
+    console.print(f"report:  {page}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -124,6 +125,7 @@ def autopsy(
     from bayesnn.optimum import judge_conjectures, run_autopsy
     from bayesnn.report import autopsy_table, write_autopsy
 
+    out.mkdir(parents=True, exist_ok=True)  # before the work
     found = run_autopsy(sizes=(30, 300), n_starts=5, n_steps=100) if quick else run_autopsy()
     console = _console()
     console.print(autopsy_table(found))
@@ -131,7 +133,7 @@ def autopsy(
         console.print(f"{conjecture.verdict}: {conjecture.claim}. {conjecture.evidence}.", highlight=False)
     page = out / "autopsy.html"
     write_autopsy(found, page)
-    console.print(f"report:  {page}", highlight=False, soft_wrap=True)
+    console.print(f"report:  {page}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -147,7 +149,7 @@ def main() -> None:
     except ArgumentError as error:
         _complain(error)
         sys.exit(BAD_INPUT)
-    except BayesnnError as error:
+    except (BayesnnError, OSError) as error:
         _complain(error)
         sys.exit(FAILURE)
     except KeyboardInterrupt:
@@ -173,7 +175,7 @@ def _show(result: "JobResult", directory: str | Path) -> None:
     """Print what a job found, and where it lies."""
     from bayesnn.report import summary_table
 
-    title = f"{result.laplace.posterior.model!r} on {result.train.name}"
+    title = escape(f"{result.laplace.posterior.model!r} on {result.train.name}")
     console = _console()
     console.print(
         summary_table(
@@ -207,14 +209,15 @@ def _resume_store(directory: Path, results: Path) -> None:
     if settings_of(tree)["interrupted"]:
         words = f"interrupted; `bayesnn resume {directory}` goes on"
     console = _console()
-    console.print(f"{sizes['chain']} chains of {sizes['draw']} draws: {words}", highlight=False, soft_wrap=True)
-    console.print(f"results: {results}", highlight=False, soft_wrap=True)
+    words = f"{sizes['chain']} chains of {sizes['draw']} draws: {words}"
+    console.print(words, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"results: {results}", highlight=False, markup=False, soft_wrap=True)
     if settings_of(tree)["interrupted"]:
         raise typer.Exit(INTERRUPTED)
 
 
 def _print_paths(results: Path, report: Path) -> None:
-    _console().print(f"results: {results}\nreport:  {report}", highlight=False, soft_wrap=True)
+    _console().print(f"results: {results}\nreport:  {report}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _console() -> Console:

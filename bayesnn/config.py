@@ -167,6 +167,9 @@ def parse_config(tables: dict[str, Any]) -> RunConfig:
         raise _argument_error(error) from None
     if (config.data.name is None) == (config.data.path is None):
         raise ArgumentError("data", "both name and path" if config.data.name else "neither name nor path", "one")
+    if config.data.name is not None and config.data.target is not None:
+        got = f"{config.data.target!r} beside name = {config.data.name!r}"
+        raise ArgumentError("data.target", got, "a path: shipped data have their target")
     sampling = config.sampling
     keeps_modes = sampling.move not in ("auto", "replica_exchange")
     if keeps_modes and sampling.num_chains is not None and sampling.num_chains < 2 * sampling.n_modes:

@@ -96,9 +96,12 @@ class Dataset:
 
     def scaling(self) -> "Scaling":
         """Return means and standard deviations of these rows; constant columns keep scale 1."""
-        sd = self.x.std(axis=0)
-        y_sd = float(self.y.std())
-        return Scaling(self.x.mean(axis=0), np.where(sd > 0, sd, 1.0), float(self.y.mean()), y_sd if y_sd > 0 else 1.0)
+        # By the range, not by the deviation: the mean of one number, again and again, may be another by rounding.
+        sd, y_sd = self.x.std(axis=0), float(self.y.std())
+        x_sd = np.where((np.ptp(self.x, axis=0) > 0) & (sd > 0), sd, 1.0)
+        return Scaling(
+            self.x.mean(axis=0), x_sd, float(self.y.mean()), y_sd if np.ptp(self.y) > 0 and y_sd > 0 else 1.0
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,16 +182,23 @@ def load_csv(path: str | os.PathLike[str], target: str | None = None) -> Dataset
     Raises
     ------
     ArgumentError
-        If the file is missing, a cell is not a finite number, or there is no such column.
+        If the file is missing or not UTF-8, a cell is not a finite number, columns share a name, or there is no such
+        column.
     """
     place = Path(path)
     if not place.is_file():
         raise ArgumentError("path", str(place), "a CSV file")
-    with place.open(newline="", encoding="utf-8-sig") as handle:
-        lines = [line for line in csv.reader(handle) if line]
+    try:
+        with place.open(newline="", encoding="utf-8-sig") as handle:
+            lines = [line for line in csv.reader(handle) if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ArgumentError("path", f"{place.name} ({error})", "a CSV file in UTF-8") from None
     if len(lines) < 3 or len(lines[0]) < 2:
         raise ArgumentError("path", f"{place.name} with {len(lines)} lines", "a header, 2 columns and 2 rows at least")
     header, body = [name.strip() for name in lines[0]], lines[1:]
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise ArgumentError("path", f"{place.name} with more than one column {twice[0]!r}", "a name for each column")
     table = np.empty((len(body), len(header)))
     for row, cells in enumerate(body):
         if len(cells) != len(header):
@@ -218,7 +228,7 @@ def _co2() -> Dataset:
     years = [day.year + (day - datetime(day.year, 1, 1)) / _length_of_year(day.year) for day in days]
     values = [_number(value, f"co2.csv, {date}") for date, value in rows]
     return Dataset(
-        "co2", np.array(years)[:, None], np.array(values), ("date",), "co2_ppm", SOURCES["co2"], "public domain"
+        "co2", np.array(years)[:, None], np.array(values), ("date",), "co2_ppmv", SOURCES["co2"], "public domain"
     )
 
 

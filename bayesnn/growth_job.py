@@ -30,10 +30,11 @@ def run_growth(config: RunConfig, *, progress: bool | None = None) -> tuple[Grow
     growth : Growth
     page : pathlib.Path
     """
+    folder = Path(config.output.directory)
     whole = load_data(config, Path())
+    folder.mkdir(parents=True, exist_ok=True)  # before the work
     data = whole.scaling().apply(whole)
     posterior, optimum = tuned_optimum(untuned_posterior(config, data), config, progress)
-    folder = Path(config.output.directory)
     found = data_growth(
         Twin(posterior, optimum.weights) if config.growth.twin else Subsamples(posterior),
         config.growth.sizes or doubling(posterior.n_rows),

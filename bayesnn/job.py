@@ -19,11 +19,15 @@ from bayesnn.errors import ArgumentError
 from bayesnn.job_folder import JobFolder
 from bayesnn.laplace import Laplace, LaplaceMixture, TunedPosterior, fit_laplace, maximize_evidence
 from bayesnn.models import MLP
-from bayesnn.optimum import Optimum, find_optimum
+from bayesnn.optimum import Optimum, find_optimum, uninterrupted
 from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.progress import progress_bar
 from bayesnn.report import write_report
 from bayesnn.sampling import laplace_at_better_optimum, sample
+from bayesnn.sampling.ensembles import DEFAULT_CHAINS
+from bayesnn.sampling.proposal import fitting_move
+from bayesnn.sampling.sampler import DEFAULT_SYSTEMS
+from bayesnn.sampling.target import CHAINS_PER_MODE, Target
 from bayesnn.tree import add_settings, name_inputs, optimizer_group, save_tree, settings_of
 
 # Tuning moves the posterior, and another optimum may then be the best: tune again there, at most this often.
@@ -95,8 +99,8 @@ def run_job(config: RunConfig, *, fresh: bool = False, progress: bool | None = N
     Returns
     -------
     JobResult
-        Ctrl-C while the chains draw ends them early, and the rest is done with what they made; before that
-        KeyboardInterrupt is raised. The run can go on in both cases.
+        Ctrl-C while the chains draw ends them early, and the rest is done with what they made; before that, and where
+        these are no more draws than weights, KeyboardInterrupt is raised. The run can go on in both cases.
 
     Raises
     ------
@@ -148,6 +152,7 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
         scaling = train.scaling()
         train, test = scaling.apply(train), scaling.apply(test)
     posterior = untuned_posterior(config, train)
+    _check_chains(config, posterior)
     with _timed(seconds, "optimum and evidence"):
         found = folder.load_search(posterior, train, test)
         if found is None:
@@ -158,8 +163,13 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
         modes = _modes(posterior, optimum, config)
         laplace = modes.best
     with _timed(seconds, "sampling"):
-        arguments = config.sampling.model_dump(exclude={"n_modes"})
-        tree = sample(modes, seed=config.seed, store=folder.chains, progress=progress, **arguments)
+        arguments = config.sampling.model_dump(exclude={"n_modes", "num_samples"})
+        num_samples = _enough_samples(config, modes)
+        tree = sample(
+            modes, seed=config.seed, num_samples=num_samples, store=folder.chains, progress=progress, **arguments
+        )
+        if settings_of(tree)["interrupted"] and tree["posterior"].sizes["draw"] < _least_samples(config, modes):
+            raise KeyboardInterrupt  # too few to compare; they are in the folder, and the run can go on
         # Where the chains have gone is what their draws are to be compared with.
         laplace = laplace_at_better_optimum(laplace, tree)
     with _timed(seconds, "comparison"), progress_bar("comparison", 2, progress) as tick:
@@ -202,17 +212,45 @@ def tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | None
         seed=config.seed,
         progress=progress,
     )
-    optimum = _finished(search(posterior))
+    optimum = uninterrupted(search(posterior))
     if not config.posterior.maximize_evidence:
         return posterior, optimum
     for _ in range(TUNING_PASSES):
         tuned: TunedPosterior = maximize_evidence(posterior, optimum, progress=progress)
         followed = tuned.tuning.optimum
-        optimum = _finished(search(tuned, start=followed.weights))
+        optimum = uninterrupted(search(tuned, start=followed.weights))
         posterior = tuned
         if optimum.log_density <= followed.log_density + 1e-6:
             break
     return posterior, optimum
+
+
+def _chains_of_a_mode(config: RunConfig, posterior: Posterior, n_modes: int) -> int:
+    """Count the chains that stay in each of so many modes; all, where they cross."""
+    move, given = config.sampling.move, config.sampling.num_chains
+    if move == "auto":
+        move = fitting_move(Target(posterior))
+        move = "replica_exchange" if n_modes > 1 and move == "marginal_hmc" else move
+    return given or DEFAULT_SYSTEMS if move == "replica_exchange" else (given or DEFAULT_CHAINS) // n_modes
+
+
+def _check_chains(config: RunConfig, posterior: Posterior) -> None:
+    """Refuse fewer chains than the modes take, before anything is searched for."""
+    n_modes = config.sampling.n_modes
+    if n_modes > 1 and _chains_of_a_mode(config, posterior, n_modes) < CHAINS_PER_MODE:
+        got = f"{config.sampling.num_chains or DEFAULT_CHAINS} for n_modes = {n_modes}"
+        raise ArgumentError("sampling.num_chains", got, f"at least {CHAINS_PER_MODE} for each mode")
+
+
+def _least_samples(config: RunConfig, modes: LaplaceMixture) -> int:
+    """Draws of each chain below which there are no more of a mode than weights, which the comparison takes."""
+    laplace, n_modes = modes.best, len(modes.laplaces)
+    return laplace.n_weights // _chains_of_a_mode(config, laplace.posterior, n_modes) + 1
+
+
+def _enough_samples(config: RunConfig, modes: LaplaceMixture) -> int:
+    """Draws of each chain: as many as are wanted, or as the comparison takes."""
+    return max(config.sampling.num_samples, _least_samples(config, modes))
 
 
 def _modes(posterior: Posterior, optimum: Optimum, config: RunConfig) -> LaplaceMixture:
@@ -227,13 +265,6 @@ def _weightings(tree: xr.DataTree) -> list[str]:
     if "modes" not in tree.children:
         return []
     return [name for name in MODE_WEIGHTINGS if name != "stacking" or "log_likelihood" in tree.children]
-
-
-def _finished(optimum: Optimum) -> Optimum:
-    """Hand on the KeyboardInterrupt that a search, used by itself, turns into a partial result."""
-    if optimum.interrupted:
-        raise KeyboardInterrupt
-    return optimum
 
 
 def load_data(config: RunConfig, base: Path) -> Dataset:

@@ -60,7 +60,8 @@ def weight_matrix(group: xr.Dataset, blocks: Sequence[WeightBlock]) -> FloatArra
 
 def target_dim(posterior: Posterior) -> str:
     """Name the dimension of the targets: ``output`` where there is one for each output of the network."""
-    return "output" if posterior.y.shape[-1] == posterior.network.n_outputs else "target"
+    n_targets = posterior.y.shape[1] if posterior.y.ndim > 1 else 1
+    return "output" if n_targets == posterior.network.n_outputs else "target"
 
 
 def input_variable(x: FloatArray) -> Variable:

@@ -167,6 +167,7 @@ def main() -> None:
             if result is None:
                 result = {"problem": name, "noise": noise, "samplers": {}}
                 results.append(result)
+                results.sort(key=lambda each: (list(ENTRIES).index(each["problem"]), each["noise"]))
             asked = [each for each in arguments.samplers if arguments.again or each not in result["samplers"]]
             if not asked:
                 continue

@@ -63,3 +63,8 @@ def test_files_that_are_not_toml_are_refused(tmp_path):
     bad.write_text("seed = \n")
     with refuses("config", "bad.toml", "valid TOML"):
         read_config(bad)
+
+
+def test_shipped_data_have_their_target():
+    with refuses("data.target", "'orientation' beside name = 'energy'", "a path"):
+        parse_config({"data": {"name": "energy", "target": "orientation"}})

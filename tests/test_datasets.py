@@ -1,6 +1,7 @@
 """Shipped data, CSV files, splits and scaling."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,3 +118,25 @@ DIGESTS = {
     "energy": "d20e5cc791720871296dbf6b62c092a1ed97be01975edc53e3b74f9d788eaa7e",
     "yacht": "87babd951b9d6a6262d222df796f1faa250645a12a047f52f5dac5d7e69c156b",
 }
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("y,a,y\n1,2,3\n4,5,6\n")
+    with refuses("path", "more than one column 'y'", "a name for each column"):
+        datasets.load_csv(path)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path):
+    path = tmp_path / "ansi.csv"
+    path.write_bytes("Größe,m²\n1,2\n3,4\n".encode("latin-1"))
+    with refuses("path", "ansi.csv", "a CSV file in UTF-8"):
+        datasets.load_csv(path)
+
+
+def test_a_column_of_one_number_keeps_its_scale_whatever_the_number():
+    x = np.column_stack([np.full(1030, 0.1), np.arange(1030.0)])
+    data = replace(datasets.load("yacht"), x=x, y=np.full(1030, 0.3))
+    scaling = data.scaling()
+    assert (scaling.x_sd[0], scaling.y_sd) == (1.0, 1.0)
+    assert scaling.x_sd[1] == pytest.approx(np.arange(1030.0).std())

@@ -21,6 +21,7 @@ from bayesnn.report import summary_table
 from bayesnn.sampling.better_optimum import BetterOptimum
 from bayesnn.sampling.starts import start_points
 from bayesnn.tree import load_tree, settings_of
+from tests.refusals import refuses
 
 GROUPS = {"posterior", "sample_stats", "log_likelihood", "observed_data", "laplace", "laplace_posterior", "agreement"}
 
@@ -306,3 +307,60 @@ class TestInterrupted:
         with pytest.raises(KeyboardInterrupt):
             run_job(job("yacht", tmp_path / "out").in_short(), progress=False)
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["unfinished"]  # to go on with
+
+    @BETTER
+    def test_draws_too_few_to_compare_are_kept_and_no_more_is_done(self, tmp_path, monkeypatch):
+        self.interrupt_after(monkeypatch, 70)  # 10 draws of 4 chains, of 65 weights
+        config = job("yacht", tmp_path / "out").in_short()
+        how = {"metric": "averaged", "num_integration_steps": 8, "num_chains": 4}
+        config = config.model_copy(update={"sampling": config.sampling.model_copy(update=how)})
+        with pytest.raises(KeyboardInterrupt):
+            run_job(config, progress=False)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["unfinished"]
+        monkeypatch.undo()
+        assert run_job(config, progress=False).tree["posterior"].sizes["draw"] == 50
+
+
+class TestChains:
+    """How many chains and draws there must be is known before they are drawn."""
+
+    @BETTER
+    def test_there_are_more_draws_than_weights(self, tmp_path):
+        how = {"num_chains": 4, "num_warmup": 20, "num_samples": 4, "move": "hmc", "metric": "unit"}
+        config = parse_config(
+            {
+                "data": {"name": "yacht"},
+                "model": {"hidden": [6]},
+                "posterior": {"maximize_evidence": False},
+                "optimum": {"n_starts": 1},
+                "sampling": {**how, "num_integration_steps": 2},
+                "output": {"directory": str(tmp_path)},
+            }
+        )
+        result = run_job(config, progress=False)
+        assert result.tree["posterior"].sizes["draw"] == 13  # 52 draws of 49 weights
+
+    @pytest.mark.parametrize("sampling", [{"num_chains": 4}, {"move": "hmc"}])
+    def test_too_few_for_the_modes_are_refused_before_the_search(self, sampling, tmp_path, monkeypatch):
+        def never(*_, **__):
+            raise AssertionError("a search")
+
+        monkeypatch.setattr("bayesnn.job.find_optimum", never)
+        n_modes = 3 if "num_chains" in sampling else 9
+        config = parse_config(
+            {
+                "data": {"name": "yacht"},
+                "model": {"hidden": [50]},  # too wide for replica exchange of the marginal density
+                "sampling": {"n_modes": n_modes, **sampling},
+                "output": {"directory": str(tmp_path)},
+            }
+        )
+        with refuses("sampling.num_chains", f"for n_modes = {n_modes}", "at least 2 for each mode"):
+            run_job(config, progress=False)
+
+
+def test_a_report_that_cannot_be_written_is_one_line(concrete, tmp_path):
+    done = bayesnn("report", concrete.results_path, "--out", tmp_path, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("bayesnn: ")

@@ -20,7 +20,7 @@ QUICK = "--quick" in sys.argv
 FOLDER = Path("runs/linear_networks")
 CONSOLE = Console(width=110)
 COVARIANCE = np.diag([1.0, 0.5, 2.0])
-# Eigenvectors of the map to be learned at each depth, as rotation vectors: those the theory notes' rates belong to.
+# Eigenvectors of the map to be learned at each depth, as rotation vectors: any would do, and rates depend on them.
 TURNS = {2: (0.45, -0.89, -1.2), 8: (-0.09, -1.93, -1.41), 32: (-0.526, -0.018, 0.543)}
 
 

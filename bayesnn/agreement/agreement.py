@@ -230,7 +230,10 @@ class Agreement:
     @property
     def sentence(self) -> str:
         """The verdict and its reasons in one sentence."""
-        return f"{self.verdict.sentence}: {'; '.join(self.reasons[:REASONS_IN_A_SENTENCE])}."
+        words = self.verdict.sentence
+        if self.verdict is Verdict.no_verdict and self.convergence.wants_draws:
+            words = "The chains agree, but are too short for a verdict on the Gaussian"
+        return f"{words}: {'; '.join(self.reasons[:REASONS_IN_A_SENTENCE])}."
 
     def table(self) -> Table:
         """Return the findings as a rich table."""

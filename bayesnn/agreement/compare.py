@@ -15,7 +15,7 @@ from bayesnn.chain_statistics import Layout
 from bayesnn.diagnostics.convergence import converge
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
-from bayesnn.models import balanced, log_symmetry_order, nearest_images
+from bayesnn.models import balanced, nearest_images
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
 from bayesnn.tree import group_of, settings_of, values_of, weight_matrix
@@ -71,11 +71,12 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
     n_draws, k = weights.shape[0] * weights.shape[1], laplace.n_weights
     if n_draws <= k:
         raise ArgumentError("tree", f"{n_draws} draws of {k} weights", f"more draws than weights, at least {k + 1}")
-    folded, fraction_folded = nearest_images(posterior.model, weights, laplace.mean)
+    symmetries = posterior.symmetries
+    folded, fraction_folded = nearest_images(posterior.model, weights, laplace.mean, symmetries)
     convergence, of_all = converge(tree, folded), None
     if whole is not tree:
         everything = weight_matrix(group_of(whole, "posterior"), posterior.model.weight_blocks)
-        of_all = converge(whole, nearest_images(posterior.model, everything, laplace.mean)[0])
+        of_all = converge(whole, nearest_images(posterior.model, everything, laplace.mean, symmetries)[0])
     layout = convergence.layout
     gaussian, log_p, log_q = _gaussian_draws(laplace, tree, seed)
     ratios = values_of(tree, "sample_stats", "lp") - laplace.log_prob(folded)
@@ -89,7 +90,7 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
         mirrored=_mirrored(laplace, gaussian, log_p - log_q),
         leading_order=leading_order(laplace, seed) if k <= MOST_WEIGHTS and has_third_derivatives(laplace) else None,
         laplace_log_evidence=laplace.log_marginal_likelihood,
-        log_symmetry_order=log_symmetry_order(posterior.model),
+        log_symmetry_order=laplace.log_symmetry_order,
         acceptance_of_independence=independence_acceptance(ratios, log_p - log_q, generator(seed, "agreement pairs")),
         directions=directions,
         along=along,
@@ -108,7 +109,7 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
         predictive_sd_ratio_band=spread_band,
         predictive_band_gap=band_gap,
         fraction_folded=fraction_folded,
-        fraction_of_gaussian_folded=nearest_images(posterior.model, gaussian, laplace.mean)[1],
+        fraction_of_gaussian_folded=nearest_images(posterior.model, gaussian, laplace.mean, symmetries)[1],
         convergence=convergence,
         weight_names=posterior.weight_names,
         n_modes=1 if whole is tree else len(values_of(whole, "modes", "mean")),

@@ -25,8 +25,8 @@ class LeadingOrder:
     r"""What third derivatives say of the distance between the Gaussian and the posterior, before any draw is made.
 
     In the Gaussian's whitened coordinates, with `T` the third derivatives of the negative log posterior at the optimum,
-    :math:`t_i = \sum_j T_{ijj}` and `D` its Hessian less the identity (zero for ``curvature="hessian"``). Relative
-    errors are :math:`O(1/n)`, so that a KL of a nat or more is a warning, not an estimate.
+    :math:`t_i = \sum_j T_{ijj}` and `D` its Hessian less the identity (zero where the Gaussian's precision is the whole
+    Hessian). Relative errors are :math:`O(1/n)`, so that a KL of a nat or more is a warning, not an estimate.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class LeadingOrder:
     def covariance_error(self) -> float:
         r"""Frobenius distance of the posterior's whitened covariance from the identity, :math:`|D|_F`.
 
-        0 for the Hessian, whose error is of the order of 1/n, and not told by third derivatives alone.
+        0 for the whole Hessian, whose error is of the order of 1/n, and not told by third derivatives alone.
         """
         return float(np.linalg.norm(self.mismatch))
 
@@ -147,6 +147,6 @@ def leading_order(laplace: Laplace, seed: int = 0) -> LeadingOrder:
         third[i] = scale.T @ (ahead - behind) @ scale / (2.0 * STEP)
     third = (third + third.transpose(1, 2, 0) + third.transpose(2, 0, 1)) / 3.0
     mismatch = scale.T @ posterior.hessian(laplace.mean) @ scale - np.eye(k)
-    if laplace.curvature == "hessian":
+    if laplace.curvature == "hessian" and laplace.structure == "full":
         mismatch[:] = 0.0  # what is left is rounding
     return LeadingOrder(third, mismatch, seed)

@@ -11,15 +11,17 @@ from bayesnn.diagnostics.convergence import converge
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace, fit_laplace
 from bayesnn.models import WeightBlock
-from bayesnn.optimum import find_optimum
+from bayesnn.optimum import find_optimum, uninterrupted
 from bayesnn.posterior import Posterior
 from bayesnn.posterior.tempered import tempered
 from bayesnn.sampling import sample
-from bayesnn.tree import group_of, weight_matrix
+from bayesnn.tree import group_of, settings_of, weight_matrix
 
 # A learning coefficient below this share of k / 2, by more than chance, is not that of a Gaussian.
 SINGULAR_SHARE = 0.85
 STANDARD_ERRORS = 3.0
+# Precision, beside the data's, that is taken for none where shares are counted.
+FLAT = 1e-15
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +115,7 @@ def learning_coefficient(
     )
     prior = _prior_of(posterior, laplace.mean, localization)
     warm = Posterior(posterior.model, posterior.x, posterior.y, tempered(posterior.likelihood, beta), prior)
-    optimum = find_optimum(warm, start=laplace.mean, progress=False)
+    optimum = uninterrupted(find_optimum(warm, start=laplace.mean, progress=False))
     tree = sample(
         fit_laplace(warm, optimum),
         num_chains=num_chains,
@@ -122,13 +124,17 @@ def learning_coefficient(
         seed=seed,
         progress=False,
     )
+    if settings_of(tree)["interrupted"]:
+        raise KeyboardInterrupt  # the figures are of whole chains
     weights = weight_matrix(group_of(tree, "posterior"), warm.model.weight_blocks)
     losses = -posterior.log_likelihood(weights).sum(axis=-1)
     convergence = converge(tree, weights)
     effective = float(convergence.layout.ess(losses, "mean"))
     here = -float(posterior.log_likelihood(laplace.mean).sum())
     curvature = posterior.ggn(laplace.mean) - np.diag(posterior.prior_precision)
-    scale = 1.0 / np.sqrt(np.maximum(prior.precision, 1e-300))
+    # Where the prior is flat all is from the data, whatever little is put in its place; it must not overflow.
+    floor = FLAT * np.maximum(beta * curvature.diagonal(), np.finfo(float).tiny / FLAT)
+    scale = 1.0 / np.sqrt(np.where(prior.precision > 0.0, prior.precision, floor))
     shares = np.clip(np.linalg.eigvalsh(beta * curvature * np.outer(scale, scale)), 0.0, None)
     return LearningCoefficient(
         value=float(beta * (losses.mean() - here)),

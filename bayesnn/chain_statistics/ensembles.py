@@ -74,7 +74,8 @@ def ensemble_ess(draws: FloatArray, ensemble: IntArray, method: str = "bulk") ->
     def of_draws(values: FloatArray) -> FloatArray:
         if method == "tail":
             limits = np.quantile(values, TAIL, axis=(0, 1))
-            return np.min([of_mean((values <= limit).astype(np.float64)) for limit in limits], axis=0)
+            below = [np.where(np.isnan(values), np.nan, values <= limit) for limit in limits]
+            return np.min([of_mean(each) for each in below], axis=0)
         if method == "bulk":
             return of_mean(normal_scores(values))
         return of_mean(values if method == "mean" else (values - values.mean(axis=(0, 1))) ** 2)

@@ -50,7 +50,8 @@ def where_it_varies(draws: FloatArray, statistic: Callable[[FloatArray], FloatAr
     ndarray (...)
     """
     flat = draws.reshape(*draws.shape[:2], -1)
-    varies = np.ptp(flat, axis=(0, 1)) > 0
+    with np.errstate(invalid="ignore"):
+        varies = ~(np.ptp(flat, axis=(0, 1)) == 0)  # what is no number is not constant
     result = np.full(flat.shape[2], constant)
     if varies.any():
         values = np.asarray(statistic(flat[..., varies]), dtype=np.float64)

@@ -128,7 +128,9 @@ class Convergence:
     def least_ess(self) -> float:
         """Least bulk or tail ESS over function values, log posterior and noise."""
         sizes = (self.function_ess_bulk, self.function_ess_tail, self.noise_ess_bulk, self.noise_ess_tail)
-        return min(self.lp_ess_bulk, self.lp_ess_tail, *(float(size.min()) for size in sizes if size.size))
+        return float(
+            np.min([self.lp_ess_bulk, self.lp_ess_tail, *(size.min() for size in sizes if size.size)])
+        )  # or NaN
 
     @property
     def across(self) -> Worst:
@@ -154,6 +156,11 @@ class Convergence:
     def has_converged(self) -> bool:
         """Whether predictions, log posterior and noise pass both limits, and every chain moved."""
         return self.n_stuck == 0 and self.across.agrees and self.least_ess >= ESS_LIMIT
+
+    @property
+    def wants_draws(self) -> bool:
+        """Whether all that keeps chains from having converged is their effective number of draws."""
+        return self.n_stuck == 0 and self.across.agrees and not self.has_converged
 
     def to_dataset(self) -> xr.Dataset:
         """Group ``convergence`` of the tree."""

@@ -52,6 +52,6 @@ def diagnose(tree: xr.DataTree, posterior: Posterior) -> Convergence:
     if not np.isclose(posterior.log_density(highest), lp.max(), rtol=1e-9, atol=1e-6):
         got = f"a log density of {lp.max():.6g} where this posterior has {posterior.log_density(highest):.6g}"
         raise ArgumentError("tree", got, "draws of this posterior")
-    convergence = converge(tree, nearest_images(posterior.model, weights, highest)[0])
+    convergence = converge(tree, nearest_images(posterior.model, weights, highest, posterior.symmetries)[0])
     tree["convergence"] = xr.DataTree(convergence.to_dataset())
     return convergence

@@ -12,13 +12,15 @@ from bayesnn.diagnostics.mode_predictions import MixturePrediction, predict_over
 from bayesnn.diagnostics.mode_weights import ModeWeights
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
-from bayesnn.posterior import Categorical, Posterior
+from bayesnn.posterior import Categorical, Gaussian, Posterior
+from bayesnn.posterior.heteroscedastic import LogSdGaussian
 from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.seeds import generator
 from bayesnn.threads import on_one_blas_thread
-from bayesnn.tree import group_of, input_variable, settings_of, target_dim, weight_matrix
+from bayesnn.tree import group_of, input_variable, settings_of, target_dim, values_of, weight_matrix
 
 SAMPLED = "sampled"
+NORMAL = (Gaussian, LogSdGaussian)
 PREDICTIVES = ("plug-in optimum", "linearized Laplace", SAMPLED)
 
 
@@ -52,7 +54,8 @@ def add_predictions(
     """Add predictions at new inputs to a tree, by draws and by the Gaussian, and score them.
 
     Groups added: ``predictions`` (`f`, the network's outputs, and `y`, with noise, for every draw),
-    ``laplace_predictions`` (mean and sd of the linearized outputs), ``predictions_constant_data`` (`x`, and `y` if
+    ``laplace_predictions`` (`mean` and `sd` of the linearized outputs; under Gaussian noise also `target_mean` and
+    `target_sd`, noise in them), ``predictions_constant_data`` (`x`, and `y` if
     given) and, with `y`, ``scores``. With `weights`, ``mode_predictions``: mean and sd of new targets, noise in them,
     by the mixture of the modes under each weighting, and `log_density` where there is `y`.
 
@@ -78,12 +81,15 @@ def add_predictions(
     Raises
     ------
     ArgumentError
-        If shapes do not fit the model, or weightings of modes are given with a Posterior.
+        If shapes do not fit the model, each training row has noise of its own, so that new rows have none, or
+        weightings of modes are given with a Posterior.
     """
     target = Target.of(laplace, needs_laplace=False)
     posterior, gaussian = target.posterior, target.best if target.laplaces else None
     model, likelihood = posterior.model, posterior.likelihood
     inputs = model.check_inputs(x)
+    if isinstance(likelihood, Gaussian):
+        likelihood.noise_sd(len(inputs))  # refuses noise that belongs to training rows
     targets = None if y is None else likelihood.check_targets(y, len(inputs), model.n_outputs)
     draws = group_of(tree, "posterior")
     coordinates = weight_matrix(draws, model.weight_blocks)
@@ -105,6 +111,11 @@ def add_predictions(
         groups["laplace_predictions"] = xr.Dataset(
             {"mean": (("obs", "output"), linearized.mean), "sd": (("obs", "output"), linearized.sd)}
         )
+        if isinstance(likelihood, NORMAL):
+            noisy = gaussian.predict(inputs, noise=True)
+            of_targets = {"target_mean": noisy.mean, "target_sd": noisy.sd}
+            variables = {name: (("obs", target_name), values) for name, values in of_targets.items()}
+            groups["laplace_predictions"] = groups["laplace_predictions"].assign(variables)
     mixtures: dict[str, MixturePrediction] = {}
     if gaussian is not None:
         mixtures = {each.method: predict_over_modes(tree, gaussian, inputs, each, targets) for each in weights}
@@ -120,6 +131,14 @@ def add_predictions(
             {"rmse": (("predictive",), scores.rmse), "lpd": (("predictive",), scores.lpd)},
             coords={"predictive": list(scores.predictives)},
         )
+    for name in ("laplace_predictions", "mode_predictions", "scores"):  # of earlier inputs
+        if name in tree.children and name not in groups:
+            del tree[name]
+    of_convergence = tree["convergence"].attrs if "convergence" in tree.children else {}
+    if of_convergence.get("function_group") == "predictions":
+        earlier, now = values_of(tree, "predictions", "f"), groups["predictions"]["f"].values
+        if not np.array_equal(earlier, now, equal_nan=True):
+            of_convergence["function_group"] = ""  # those that it speaks of are gone
     for name, group in groups.items():
         tree[name] = xr.DataTree(group)
     return scores

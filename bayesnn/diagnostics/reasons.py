@@ -16,7 +16,7 @@ def disagreement(convergence: Convergence) -> str:
     -------
     str
     """
-    parts = [_rhat(convergence), _ess(convergence)]
+    parts = [_ess(convergence)] if convergence.wants_draws else [_rhat(convergence), _ess(convergence)]
     if convergence.samples_separate_modes:
         modes = f"chains sample {len(convergence.within)} separate modes"
         advice = (

@@ -12,11 +12,12 @@ from bayesnn.executors import at_most_cores
 from bayesnn.growth.record import FAILED, LEVELS, NO_OPTIMUM, OK, Record, key_of
 from bayesnn.laplace import Laplace, fit_laplace
 from bayesnn.models import nearest_image
-from bayesnn.optimum import certify, find_optimum
+from bayesnn.optimum import certify, find_optimum, uninterrupted
 from bayesnn.posterior import Posterior
 from bayesnn.sampling import laplace_at_better_optimum, sample
 from bayesnn.sampling.identity import digest
 from bayesnn.seeds import generator, seed_sequence
+from bayesnn.tree import settings_of
 
 CURVATURES = ("hessian", "ggn")
 # Weights at which a posterior is known again.
@@ -115,10 +116,11 @@ def run_cell(make_posterior: MakePosterior, cell: Cell, settings: CellSettings, 
 def _computed(make_posterior: MakePosterior, cell: Cell, settings: CellSettings, key: str) -> Record:
     posterior, seed = make_posterior(cell.n, cell.data_seed(settings)), cell.run_seed(settings)
     start = np.array(cell.start) if cell.start else None
-    optimum = find_optimum(posterior, start=start, n_starts=settings.n_starts, seed=seed, progress=False)
+    search = find_optimum(posterior, start=start, n_starts=settings.n_starts, seed=seed, progress=False)
+    optimum = uninterrupted(search)
     if start is not None:
         # Of symmetric images the one that goes on from the size before, so that weights can be followed.
-        image = nearest_image(posterior.network, optimum.weights, start)
+        image = nearest_image(posterior.model, optimum.weights, start, posterior.symmetries)
         if np.isclose(posterior.log_density(image), optimum.log_density, rtol=1e-12, atol=1e-9):
             optimum = replace(optimum, weights=image)
     message = ""
@@ -138,6 +140,8 @@ def _computed(make_posterior: MakePosterior, cell: Cell, settings: CellSettings,
         seed=seed,
         progress=False,
     )
+    if settings_of(tree)["interrupted"]:
+        raise KeyboardInterrupt  # a record is of whole chains
     laplaces = {curvature: laplace_at_better_optimum(laplace, tree) for curvature, laplace in laplaces.items()}
     mode = laplaces["hessian"].mean
     found = {curvature: compare(laplace, tree, extend_tree=False) for curvature, laplace in laplaces.items()}

@@ -121,6 +121,9 @@ class Growth:
         if np.isnan(rate.slope):
             words = f"KL is known at {rate.n_sizes} sizes, and a rate takes 3: nothing is extrapolated"
             return GoodEnough(np.nan, (np.nan, np.nan), words)
+        if np.isnan(low):
+            words = f"KL falls as n^{rate.slope:.2f} in one replicate, which has no interval: nothing is extrapolated"
+            return GoodEnough(np.nan, (np.nan, np.nan), words)
         if not rate.follows:
             words = f"KL falls as n^{rate.slope:.2f} ({low:.2f} to {high:.2f}), not as n^-1: nothing is extrapolated"
             return GoodEnough(np.nan, (np.nan, np.nan), words)

@@ -42,8 +42,12 @@ class Subsamples:
         """
         if n > self.posterior.n_rows:
             raise ArgumentError("sizes", str(n), f"at most the {self.posterior.n_rows} rows there are")
-        rows = generator(seed, "subsample").permutation(self.posterior.n_rows)[:n]
-        return self.posterior.with_data(self.posterior.x[rows], self.posterior.y[rows])
+        whole = self.posterior
+        rows = generator(seed, "subsample").permutation(whole.n_rows)[:n]
+        likelihood = whole.given_likelihood
+        if isinstance(likelihood, Gaussian) and not likelihood.is_inferred:
+            likelihood = likelihood.rows(rows)  # each row's noise goes with it
+        return Posterior(whole.network, whole.x[rows], whole.y[rows], likelihood, whole.prior)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +61,7 @@ class Twin:
     posterior : Posterior
         Of all rows.
     weights : ndarray (k,)
-        Those that are true of the twin, usually the optimum.
+        Those that are true of the twin, usually the optimum, with what is inferred beside them.
 
     Examples
     --------
@@ -81,10 +85,10 @@ class Twin:
             If there are fewer rows.
         """
         part = Subsamples(self.posterior)(n, seed)
-        outputs = part.network.predict(np.asarray(self.weights, dtype=np.float64), part.x)
-        noise = generator(seed, "twin noise")
+        outputs = part.model.predict(part.check_weights(self.weights, batch=False), part.x)
+        noise, each = generator(seed, "twin noise"), [slice(i, i + 1) for i in range(n)]
         # Row by row: larger samples begin with the same rows.
-        y = np.concatenate([part.likelihood.simulate(outputs[i : i + 1], noise) for i in range(n)])
+        y = np.concatenate([part.likelihood.rows(row).simulate(outputs[row], noise) for row in each])
         return part.with_data(part.x, y)
 
 

@@ -27,6 +27,8 @@ THEORY = {
 N_BOOTSTRAP, LEVEL = 1000, 0.95
 # Sizes that a slope takes.
 LEAST_SIZES = 3
+# Replicates that an interval takes.
+LEAST_REPLICATES = 2
 # By so much slopes of finite sizes differ from those in the limit: 1 / n of the next order.
 TOLERANCE = 0.1
 
@@ -42,7 +44,7 @@ class Rate:
     slope, intercept : float
         Least squares on logarithms of the medians over replicates; NaN where there are too few.
     slope_interval : tuple of float
-        95 %, by bootstrap over replicates.
+        95 %, by bootstrap over replicates; NaN of a single one, which has no spread.
     theory : float
         The slope for a regular model.
     n_sizes : int
@@ -98,6 +100,8 @@ def fit_rate(name: str, sizes: FloatArray, values: FloatArray, theory: float, se
     again = seen[:, chosen].transpose(1, 0, 2)
 
     def interval_from(first: int) -> tuple[float, float]:
+        if count < LEAST_REPLICATES:
+            return np.nan, np.nan
         slopes = _lines(sizes[first:], again[:, first:])[:, 1]
         low, high = np.quantile(slopes[np.isfinite(slopes)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return float(low), float(high)

@@ -129,7 +129,7 @@ def _client(address: str) -> Generator[Any]:
     try:
         distributed = import_module("distributed")
     except ImportError:
-        raise ArgumentError("executor", repr(address), "dask: pip install 'bayesnn[dask]'") from None
+        raise ArgumentError("executor", repr(address), "dask: pip install 'dask[array,distributed]'") from None
     try:
         client = distributed.Client(address, timeout=TIMEOUT)
     except (OSError, ValueError) as error:

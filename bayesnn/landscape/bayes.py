@@ -10,10 +10,11 @@ from bayesnn.checks import describe, finite_array, integer_at_least, positive_nu
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace, fit_laplace
 from bayesnn.models import DeepLinear
-from bayesnn.optimum import find_optimum
+from bayesnn.optimum import find_optimum, uninterrupted
 from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.sampling import sample
 from bayesnn.seeds import generator
+from bayesnn.tree import settings_of
 
 # Eigenvalues of B'B below this share of the largest are zero up to rounding: those of a product of matrices at an
 # optimum lie at 1e-16 of it, others, for separated singular values of the target, far above.
@@ -151,8 +152,10 @@ def bayes_of_linear_network(
         raise ArgumentError("target", f"shape {matrix.shape}", wants)
     x, y = data_of(matrix, n_rows, sigma_noise, seed)
     posterior = Posterior(model, x, y, Gaussian(sigma_noise), NormalPrior(prior_precision))
-    laplace = fit_laplace(posterior, find_optimum(posterior, seed=seed, progress=False))
+    laplace = fit_laplace(posterior, uninterrupted(find_optimum(posterior, seed=seed, progress=False)))
     tree = sample(laplace, num_samples=num_samples, seed=seed, progress=False)
+    if settings_of(tree)["interrupted"]:
+        raise KeyboardInterrupt  # the figures are of whole chains
     rows = np.concatenate(list(posterior.likelihood_rows(laplace.mean)))
     eigenvalues = np.linalg.eigvalsh(rows.T @ rows)
     n_zero = int((eigenvalues < ZERO * eigenvalues[-1]).sum())

@@ -9,7 +9,7 @@ from bayesnn.checks import describe, integer_at_least, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace.laplace import laplace_evidence
 from bayesnn.laplace.precision import build_precision
-from bayesnn.optimum import Optimum, Status, find_optimum, levenberg_marquardt
+from bayesnn.optimum import Optimum, Status, find_optimum, levenberg_marquardt, uninterrupted
 from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.progress import progress_bar
 from bayesnn.threads import on_one_blas_thread
@@ -153,7 +153,7 @@ def maximize_evidence(
     groups, precisions = _precisions(posterior)
     sigma = _noise(posterior)
     if optimum is None:
-        optimum = find_optimum(posterior, n_starts=8, seed=seed, progress=progress)
+        optimum = uninterrupted(find_optimum(posterior, n_starts=8, seed=seed, progress=progress))
     weights = np.array(optimum.weights if isinstance(optimum, Optimum) else optimum, dtype=np.float64)
     rounds: list[EvidenceRound] = []
     here, status = _at(posterior, weights, precisions, sigma), Status.max_steps
@@ -180,13 +180,13 @@ def maximize_evidence(
             if not np.all(np.isfinite(tuned) & (tuned > 0)):
                 status = Status.diverged
                 break
-            if sigma is not None and sigma <= ROUNDING * _size_of_targets(best.posterior):
+            if sigma is not None and sigma <= ROUNDING * _size_of_targets(best.posterior, best.weights):
                 status = Status.diverged  # a perfect fit: what is left is rounding, and no noise to be found
                 break
             if _largest_change(best, precisions, sigma) <= tolerance:
                 status = Status.converged
                 break
-    optimum = find_optimum(best.posterior, start=best.weights, progress=False)
+    optimum = uninterrupted(find_optimum(best.posterior, start=best.weights, progress=False))
     return TunedPosterior(best.posterior, EvidenceTuning(status, tuple(rounds), optimum))
 
 
@@ -266,10 +266,10 @@ def _fixed_point(best: _Point, groups: list[IntArray], gammas: FloatArray) -> tu
         return precisions, float(best.sigma * np.sqrt(np.divide(square, freedom)))
 
 
-def _size_of_targets(posterior: Posterior) -> float:
+def _size_of_targets(posterior: Posterior, weights: FloatArray) -> float:
     """Root mean square of the targets."""
     assert isinstance(posterior.likelihood, Gaussian)  # nothing else has noise to tune
-    _, square = posterior.square_lengths(np.zeros(posterior.n_weights))
+    _, square = posterior.square_lengths(weights)  # of the targets, wherever the network is
     return float(np.sqrt(square / (posterior.n_rows * posterior.model.n_outputs))) * _noise_of(posterior.likelihood)
 
 

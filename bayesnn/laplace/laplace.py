@@ -103,8 +103,9 @@ class Laplace:
     @cached_property
     def eigendirections(self) -> tuple[FloatArray, FloatArray]:
         """Standard deviations (k,), largest first, and unit directions (k, k) in columns, of the covariance."""
-        values, directions = np.linalg.eigh(self.posterior_precision)
-        return 1.0 / np.sqrt(values), directions
+        # Of the factor: the matrix has lost half the digits of the widest directions.
+        directions, sds, _ = np.linalg.svd(self.posterior_scale)
+        return sds, directions
 
     def sample(self, n: int, seed: int = 0) -> FloatArray:
         """Draw weights.
@@ -140,8 +141,8 @@ class Laplace:
 
     @property
     def log_symmetry_order(self) -> float:
-        """Log of the number of symmetric images of the mode."""
-        return log_symmetry_order(self.posterior.model)
+        """Log of the number of symmetric images of the mode that are modes as well: the prior may tell images apart."""
+        return log_symmetry_order(self.posterior.model, self.posterior.symmetries)
 
     def predict(
         self,
@@ -241,10 +242,10 @@ class Laplace:
 
     def functional_covariance(self, x: ArrayLike) -> FloatArray:
         """Joint covariance (n * out, n * out) of the linearized outputs at `x` (n, d), rows in C order."""
-        inputs = self.posterior.model.check_inputs(x)
-        return self.precision.functional_covariance(
-            self.posterior.model.jacobian(self.mean, inputs).reshape(-1, self.n_weights)
-        )
+        posterior = self.posterior
+        jacobian = posterior.model.jacobian(self.mean, posterior.model.check_inputs(x))
+        rows = jacobian[:, : posterior.network.n_outputs]  # without noise that is inferred beside them
+        return self.precision.functional_covariance(rows.reshape(-1, self.n_weights))
 
     def _linearized(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean (n, out) of the outputs and their covariance (n, out, out) at each input."""

@@ -11,7 +11,14 @@ from bayesnn.models.parameters import Parameters
 from bayesnn.models.scaling import balanced
 from bayesnn.models.standardised import StandardWeights
 from bayesnn.models.state_space import StateSpace, companion, filtered, windows
-from bayesnn.models.symmetry import canonicalize, log_symmetry_order, nearest_image, nearest_images, random_images
+from bayesnn.models.symmetry import (
+    Symmetries,
+    canonicalize,
+    log_symmetry_order,
+    nearest_image,
+    nearest_images,
+    random_images,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -25,6 +32,7 @@ __all__ = [
     "Pullback",
     "StandardWeights",
     "StateSpace",
+    "Symmetries",
     "WeightBlock",
     "WithConstants",
     "balanced",

@@ -24,6 +24,10 @@ JACOBIAN_TOLERANCE = 1e-4
 type UserFunction = Callable[[FloatArray, FloatArray], AnyArray]
 
 
+# What draws are laid out along in their tree, beside the weights.
+TAKEN = ("chain", "draw", "mode", "ensemble", "superchain")
+
+
 class FunctionModel:
     """A user's own ``f(w, x)``.
 
@@ -229,11 +233,14 @@ class FunctionModel:
 
 def checked_names(argument: str, weight_names: object) -> tuple[str, ...]:
     """Return the names as a tuple, or raise ArgumentError."""
-    wants, got = "a sequence of different names", describe(weight_names)
+    wants, got = f"a sequence of different names, without '/' and none of {', '.join(TAKEN)}", describe(weight_names)
     if isinstance(weight_names, str) or not isinstance(weight_names, Iterable):
         raise ArgumentError(argument, got, wants)
     given = list(cast("Iterable[object]", weight_names))
     names = [str(name) for name in given if isinstance(name, str) and name]
     if not names or len(names) < len(given) or len(set(names)) < len(given):
         raise ArgumentError(argument, got, wants)
+    for name in names:
+        if "/" in name or name in TAKEN:  # the tree of the draws could not hold it
+            raise ArgumentError(argument, repr(name), wants)
     return tuple(names)

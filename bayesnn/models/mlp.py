@@ -309,7 +309,7 @@ class MLP:
     def _batch(self, weights: FloatArray) -> FloatArray:
         if weights.shape[-1:] != (self.n_weights,):
             raise ArgumentError("weights", f"shape {weights.shape}", f"last axis of {self.n_weights}")
-        return weights.reshape(-1, self.n_weights)
+        return np.asarray(weights, dtype=np.float64).reshape(-1, self.n_weights)
 
     def _layers(self, batch: FloatArray) -> list[Layer]:
         layers: list[Layer] = []

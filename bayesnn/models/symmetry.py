@@ -1,6 +1,7 @@
 """Weight symmetries of MLPs: permuting hidden units, and flipping their signs where the activation is odd."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -17,11 +18,78 @@ from bayesnn.models.standardised import StandardWeights
 MAX_SWEEPS = 50
 
 
-def log_symmetry_order(model: Model) -> float:
+@dataclass(frozen=True)
+class Symmetries:
+    """Which symmetries there are, layer by layer: of each, all or none.
+
+    Parameters
+    ----------
+    permutes, flips : tuple of bool
+        Of each hidden layer: whether its units may change places, any of them, and whether each may change its sign;
+        empty for models whose symmetries are not known.
+    """
+
+    permutes: tuple[bool, ...] = ()
+    flips: tuple[bool, ...] = ()
+
+    @staticmethod
+    def of(
+        model: Model, prior_precision: FloatArray | None = None, prior_mean: FloatArray | None = None
+    ) -> "Symmetries":
+        """Return those of a function and, with a normal prior, of the density that has it.
+
+        Parameters
+        ----------
+        model : Model
+            The function.
+        prior_precision, prior_mean : ndarray (k,), optional
+            Of its weights. Units may change places where the prior of all of a layer is the same, and signs where it is
+            centred at 0.
+
+        Examples
+        --------
+        >>> net = MLP(1, (2,), 1)
+        >>> Symmetries.of(net)
+        Symmetries(permutes=(True,), flips=(True,))
+        >>> Symmetries.of(net, np.ones(7), np.full(7, 0.5))
+        Symmetries(permutes=(True,), flips=(False,))
+        """
+        inner, centres = model, [] if prior_mean is None else [prior_mean]
+        while isinstance(inner, WithConstants | StandardWeights):
+            if isinstance(inner, StandardWeights):
+                centres.append(inner.centre)  # of the weights, about which coordinates do not flip with them
+            inner = inner.model
+        if not isinstance(inner, MLP):
+            return Symmetries()
+        n_layers, is_odd = len(inner.hidden), inner.activation.is_odd
+        alike, centred = [True] * n_layers, [is_odd] * n_layers
+        for layer in range(n_layers):
+            if prior_precision is not None:
+                alike[layer] &= _are_alike(_units(inner, _split(inner, prior_precision[: inner.n_weights]), layer))
+            for centre in centres:
+                means = _units(inner, _split(inner, centre[: inner.n_weights]), layer)
+                alike[layer] &= _are_alike(means)
+                centred[layer] &= not means.any()
+        return Symmetries(tuple(alike), tuple(centred))
+
+
+def _are_alike(units: FloatArray) -> bool:
+    """Whether all columns are the same."""
+    return bool((units == units[:, :1]).all())
+
+
+def log_symmetry_order(model: Model, symmetries: Symmetries | None = None) -> float:
     r"""Log of the number of weight vectors that give the same function, :math:`\log \prod_l 2^{h_l} h_l!`.
 
     Without the signs for activations that are not odd; 0 for models whose symmetries are not known.
     Sussmann (1992), Neural Networks 5, shows the group complete for irreducible one-layer tanh networks.
+
+    Parameters
+    ----------
+    model : Model
+        Whose.
+    symmetries : Symmetries, optional
+        Those that count, such as ``posterior.symmetries``; all that the function has by default.
 
     Examples
     --------
@@ -29,11 +97,14 @@ def log_symmetry_order(model: Model) -> float:
     8
     """
     if isinstance(model, WithConstants | StandardWeights):
-        return log_symmetry_order(model.model)
+        return log_symmetry_order(model.model, symmetries or Symmetries.of(model))
     if not isinstance(model, MLP):
         return 0.0
-    signs = math.log(2.0) if model.activation.is_odd else 0.0
-    return sum(width * signs + math.lgamma(width + 1) for width in model.hidden)
+    those = symmetries or Symmetries.of(model)
+    return sum(
+        width * math.log(2.0) * flips + math.lgamma(width + 1) * permutes
+        for width, permutes, flips in zip(model.hidden, those.permutes, those.flips, strict=True)
+    )
 
 
 def random_images(model: Model, weights: FloatArray, random: np.random.RandomState) -> FloatArray:
@@ -75,7 +146,9 @@ def random_images(model: Model, weights: FloatArray, random: np.random.RandomSta
     return images
 
 
-def nearest_image(model: Model, weights: FloatArray, reference: FloatArray) -> FloatArray:
+def nearest_image(
+    model: Model, weights: FloatArray, reference: FloatArray, symmetries: Symmetries | None = None
+) -> FloatArray:
     r"""Return the symmetric image of `weights` nearest to `reference` in Euclidean distance.
 
     One hidden layer: exact, by the Hungarian method on the per-unit cost
@@ -88,6 +161,8 @@ def nearest_image(model: Model, weights: FloatArray, reference: FloatArray) -> F
         Models other than MLP have no known symmetry; their weights come back unchanged.
     weights, reference : ndarray (k,)
         Weight vectors.
+    symmetries : Symmetries, optional
+        Those that count, such as ``posterior.symmetries``; all that the function has by default.
 
     Returns
     -------
@@ -100,20 +175,24 @@ def nearest_image(model: Model, weights: FloatArray, reference: FloatArray) -> F
     array([-2.,  1., -4.,  3.])
     """
     if isinstance(model, WithConstants | StandardWeights):
-        inner = model.model.n_weights
-        return np.concatenate([nearest_image(model.model, weights[:inner], reference[:inner]), weights[inner:]])
+        inner, those = model.model.n_weights, symmetries or Symmetries.of(model)
+        image = nearest_image(model.model, weights[:inner], reference[:inner], those)
+        return np.concatenate([image, weights[inner:]])
     if not isinstance(model, MLP):
         return weights.copy()
+    those = symmetries or Symmetries.of(model)
     arrays = _split(model, weights)
     targets = _split(model, reference)
     for _ in range(MAX_SWEEPS):
-        moved = [_align_layer(model, arrays, targets, layer) for layer in range(len(model.hidden))]
+        moved = [_align_layer(model, arrays, targets, layer, those) for layer in range(len(model.hidden))]
         if not any(moved):
             break
     return np.concatenate([part.ravel() for part in arrays])
 
 
-def nearest_images(model: Model, draws: FloatArray, reference: FloatArray) -> tuple[FloatArray, float]:
+def nearest_images(
+    model: Model, draws: FloatArray, reference: FloatArray, symmetries: Symmetries | None = None
+) -> tuple[FloatArray, float]:
     """Fold many weight vectors to the image nearest to `reference`.
 
     Parameters
@@ -124,6 +203,8 @@ def nearest_images(model: Model, draws: FloatArray, reference: FloatArray) -> tu
         Weight vectors.
     reference : ndarray (k,)
         Usually the mode.
+    symmetries : Symmetries, optional
+        As for :func:`nearest_image`.
 
     Returns
     -------
@@ -132,15 +213,16 @@ def nearest_images(model: Model, draws: FloatArray, reference: FloatArray) -> tu
         Share of the draws that were moved.
     """
     if isinstance(model, WithConstants | StandardWeights):
-        inner = model.model.n_weights
-        folded, fraction = nearest_images(model.model, draws[..., :inner], reference[:inner])
+        inner, those = model.model.n_weights, symmetries or Symmetries.of(model)
+        folded, fraction = nearest_images(model.model, draws[..., :inner], reference[:inner], those)
         return np.concatenate([folded, draws[..., inner:]], axis=-1), fraction
     if not isinstance(model, MLP):
         return draws.copy(), 0.0
+    those = symmetries or Symmetries.of(model)
     flat = draws.reshape(-1, draws.shape[-1]).copy()
     moved = 0
-    for i in np.flatnonzero(~_surely_nearest(model, flat, reference)):
-        image = nearest_image(model, flat[i], reference)
+    for i in np.flatnonzero(~_surely_nearest(model, flat, reference, those)):
+        image = nearest_image(model, flat[i], reference, those)
         moved += not np.array_equal(image, flat[i])
         flat[i] = image
     return flat.reshape(draws.shape), moved / len(flat)
@@ -185,7 +267,7 @@ def canonicalize(model: Model, weights: ArrayLike, reference: ArrayLike) -> Floa
     return nearest_images(model, draws, mode)[0]
 
 
-def _surely_nearest(model: MLP, flat: FloatArray, reference: FloatArray) -> BoolArray:
+def _surely_nearest(model: MLP, flat: FloatArray, reference: FloatArray, symmetries: Symmetries) -> BoolArray:
     """Whether each unit of each draw (s, k) matches its own counterpart best: then no image is nearer."""
     targets = _split(model, reference)
     pieces = [
@@ -201,7 +283,8 @@ def _surely_nearest(model: MLP, flat: FloatArray, reference: FloatArray) -> Bool
             theirs, mine = np.atleast_2d(targets[i]), pieces[i].reshape(len(flat), -1, model.hidden[layer])
             agreement += np.einsum("aj,sai->sji", theirs, mine)
         own = np.einsum("sii->si", agreement)
-        best = np.abs(agreement) if model.activation.is_odd else agreement
+        rivals = agreement if symmetries.permutes[layer] else own[:, None]
+        best = np.abs(rivals) if symmetries.flips[layer] else rivals
         sure &= (own >= best.max(axis=1)).all(axis=1)
     return sure
 
@@ -213,22 +296,24 @@ def _split(model: MLP, weights: FloatArray) -> list[FloatArray]:
     ]
 
 
-def _align_layer(model: MLP, arrays: list[FloatArray], targets: list[FloatArray], layer: int) -> bool:
-    """Permute and flip the units of one hidden layer in place; return whether anything changed."""
+def _units(model: MLP, parts: list[FloatArray], layer: int) -> FloatArray:
+    """Stack what belongs to each unit of one hidden layer, in- and outgoing, in columns."""
     stride = 2 if model.bias else 1
-    incoming = range(stride * layer, stride * (layer + 1))
-    outgoing = stride * (layer + 1)
+    rows = [np.atleast_2d(parts[i]) for i in range(stride * layer, stride * (layer + 1))]
+    return np.concatenate([*rows, parts[stride * (layer + 1)].T], axis=0)
 
-    def units(parts: list[FloatArray]) -> FloatArray:
-        rows = [np.atleast_2d(parts[i]) for i in incoming]
-        return np.concatenate([*rows, parts[outgoing].T], axis=0)
 
-    mine, theirs = units(arrays), units(targets)
+def _align_layer(
+    model: MLP, arrays: list[FloatArray], targets: list[FloatArray], layer: int, symmetries: Symmetries
+) -> bool:
+    """Permute and flip the units of one hidden layer in place; return whether anything changed."""
+    mine, theirs = _units(model, arrays, layer), _units(model, targets, layer)
     agreement = theirs.T @ mine  # |u - v|^2 = |u|^2 + |v|^2 - 2 u.v: only the product depends on the match
-    benefit = np.abs(agreement) if model.activation.is_odd else agreement
-    _, order = linear_sum_assignment(benefit, maximize=True)
+    flips, order = symmetries.flips[layer], np.arange(len(agreement))
+    if symmetries.permutes[layer]:
+        _, order = linear_sum_assignment(np.abs(agreement) if flips else agreement, maximize=True)
     matched = agreement[np.arange(len(order)), order]
-    signs = np.where(matched < 0, -1.0, 1.0) if model.activation.is_odd else np.ones(len(order))
+    signs = np.where(matched < 0, -1.0, 1.0) if flips else np.ones(len(order))
     if np.array_equal(order, np.arange(len(order))) and np.all(signs > 0):
         return False
     _move_units(model, arrays, layer, order, signs)

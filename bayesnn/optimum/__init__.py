@@ -5,7 +5,7 @@ from bayesnn.optimum.certificate import Certificate, certify
 from bayesnn.optimum.climb import Climb
 from bayesnn.optimum.conjectures import Conjecture, judge_conjectures
 from bayesnn.optimum.descent import Descent, scipy_descent
-from bayesnn.optimum.find import Optimum, find_optimum
+from bayesnn.optimum.find import Optimum, find_optimum, uninterrupted
 from bayesnn.optimum.hops import hop
 from bayesnn.optimum.levenberg_marquardt import climb_together, levenberg_marquardt
 from bayesnn.optimum.linearized_iteration import LinearizedPath, iterate_linearized, map_jacobian
@@ -31,4 +31,5 @@ __all__ = [
     "map_jacobian",
     "run_autopsy",
     "scipy_descent",
+    "uninterrupted",
 ]

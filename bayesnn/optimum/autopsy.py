@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bayesnn.arrays import FloatArray
 from bayesnn.checks import integer_at_least
 from bayesnn.models import MLP, FunctionModel
-from bayesnn.optimum.find import find_optimum
+from bayesnn.optimum.find import find_optimum, uninterrupted
 from bayesnn.optimum.linearized_iteration import LinearizedPath, iterate_linearized, map_jacobian
 from bayesnn.optimum.status import Status
 from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
@@ -185,7 +185,7 @@ def run_autopsy(
         for activation in ("tanh", "relu"):
             for n in sizes:
                 flat = teacher_posterior(activation, n, seed)
-                optimum = find_optimum(flat, start=TEACHER, progress=False).weights
+                optimum = uninterrupted(find_optimum(flat, start=TEACHER, progress=False)).weights
                 for contender in CONTENDERS:
                     cell = _cell(flat, activation, contender, optimum, n_starts, n_steps, seed)
                     cells.append(cell)

@@ -142,7 +142,7 @@ def certify(posterior: Posterior, weights: ArrayLike, *, perturb: bool = False) 
         "above 0" if positive or least < -rounding else f"above {rounding:.2g}, the rounding of the largest"
     )
     noise_ratio = min(1.0, _noise_ratio(posterior, w, rank))
-    limit = max(DECREMENT_LIMIT * noise_ratio, _rounding(posterior))
+    limit = max(DECREMENT_LIMIT * noise_ratio, _rounding(posterior, w))
     checks = [
         (positive, f"smallest Hessian eigenvalue {least:.3g}", wants_eigenvalue),
         (
@@ -258,11 +258,11 @@ def _noise_ratio(posterior: Posterior, weights: FloatArray, rank: int) -> float:
     return float(np.sqrt(square / max(posterior.n_rows * posterior.model.n_outputs - rank, 1)))
 
 
-def _rounding(posterior: Posterior) -> float:
+def _rounding(posterior: Posterior, weights: FloatArray) -> float:
     """Newton decrement that rounding of the targets alone makes, in posterior sds."""
     if not posterior.likelihood.is_least_squares:
         return 0.0
-    _, square = posterior.square_lengths(np.zeros(posterior.n_weights))
+    _, square = posterior.square_lengths(weights)  # of the targets, wherever the network is
     return 10.0 * float(np.finfo(float).eps) * float(np.sqrt(square))
 
 

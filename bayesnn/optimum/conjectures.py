@@ -1,4 +1,4 @@
-"""The blog's three guesses at why its iteration cycled, each put to the numbers of an autopsy."""
+"""Three guesses at why the seed iteration cycled, from the post that found it, put to the numbers of an autopsy."""
 
 from dataclasses import dataclass
 

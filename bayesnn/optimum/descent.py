@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 
 from bayesnn.arrays import FloatArray
 from bayesnn.factor import factor_gram
+from bayesnn.memory import square_fits
 from bayesnn.optimum.status import Status
 from bayesnn.posterior import Posterior
 
@@ -62,7 +63,7 @@ def scipy_descent(
     -------
     Descent
         ``converged`` by the Newton decrement and not by what SciPy says of itself; ``max_steps``, ``stalled`` or
-        ``nonfinite`` otherwise.
+        ``nonfinite`` otherwise. Where no matrix (k, k) fits into memory the decrement is not known, and infinite.
     """
     value, gradient = posterior.value_and_gradient(start)
     if not (np.isfinite(value) and np.isfinite(gradient).all()):
@@ -81,8 +82,10 @@ def scipy_descent(
         found = climb(downhill, start, jac=True, hess=posterior.hessian, method="Newton-CG", options=options)
     weights: FloatArray = np.asarray(found.x, dtype=np.float64)
     value, gradient = posterior.value_and_gradient(weights)
-    factor = factor_gram(posterior.hessian(weights)) or posterior.factor_ggn(weights)
-    decrement = float(np.linalg.norm(factor.half_solve(gradient))) if factor.is_full_rank else np.inf
+    decrement = np.inf
+    if square_fits(posterior.n_weights):
+        factor = factor_gram(posterior.hessian(weights)) or posterior.factor_ggn(weights)
+        decrement = float(np.linalg.norm(factor.half_solve(gradient))) if factor.is_full_rank else np.inf
     if decrement <= tolerance:
         status = Status.converged
     else:

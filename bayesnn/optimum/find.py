@@ -9,6 +9,7 @@ from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import finite_array, integer_at_least, one_of, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.factor import factor_gram
+from bayesnn.memory import square_fits
 from bayesnn.models import nearest_image
 from bayesnn.optimum.certificate import Certificate, certify
 from bayesnn.optimum.descent import SCIPY_METHODS, Descent, scipy_descent
@@ -94,7 +95,7 @@ def find_optimum(
     method : {"levenberg-marquardt", "newton-cg", "l-bfgs"}
         :func:`bayesnn.optimum.levenberg_marquardt`, several starts in one batch, or SciPy's minimisers
         (:func:`bayesnn.optimum.scipy_descent`): L-BFGS where `k` is too large to form a matrix. All end with full
-        Newton steps.
+        Newton steps, and ends that are one optimum are told, where a matrix fits.
     start : array_like (k,), optional
         First start. The model draws the others, or all.
     n_starts : int
@@ -117,7 +118,8 @@ def find_optimum(
     Returns
     -------
     Optimum
-        The one of the highest log density; the rest in `others`, deduplicated modulo the network's symmetries.
+        The one of the highest log density; the rest in `others`, deduplicated modulo the symmetries of the network that
+        its prior keeps.
         Ctrl-C stops the search and returns the best point reached so far, `interrupted`, if there is one; runs under
         way have status ``max_steps``.
 
@@ -155,9 +157,10 @@ def find_optimum(
                 ended[i] = descent
                 tick(log_density=max(d.log_density for d in ended.values()))
             if n_hops:
-                for i, descent in _hopped(posterior, ended, n_hops, seed, max_steps, tolerance):
+                for made, (i, descent) in enumerate(_hopped(posterior, ended, n_hops, seed, max_steps, tolerance)):
                     ended[i] = descent
-                    tick(log_density=max(d.log_density for d in ended.values()))
+                    # the climbs that end what hops began are not counted
+                    tick(int(made < n_hops), log_density=max(d.log_density for d in ended.values()))
             for i, descent in ended.items():
                 ended[i] = _polish(posterior, descent)
         except KeyboardInterrupt:
@@ -170,6 +173,13 @@ def find_optimum(
     if throw and best.status is not Status.converged:
         raise OptimumError(best.status, best.certificate.reasons)
     return best
+
+
+def uninterrupted(optimum: Optimum) -> Optimum:
+    """Hand on the KeyboardInterrupt that a search, used by itself, turns into a partial result."""
+    if optimum.interrupted:
+        raise KeyboardInterrupt
+    return optimum
 
 
 def _starts(posterior: Posterior, start: ArrayLike | None, n_starts: int, seed: int) -> list[FloatArray]:
@@ -214,7 +224,7 @@ def _polish(posterior: Posterior, descent: Descent) -> Descent:
     The tolerance of a search is relative to the noise the user states; certified digits are relative to the noise
     there is. Where the Hessian is too ill-conditioned for Cholesky, the step is that of the GGN by QR.
     """
-    if descent.status not in (Status.converged, Status.stalled):
+    if descent.status not in (Status.converged, Status.stalled) or not square_fits(posterior.n_weights):
         return descent
     weights, best, failures = descent.weights, np.inf, 0
     for _ in range(POLISH_STEPS):
@@ -246,14 +256,15 @@ def _distinct(posterior: Posterior, descents: Sequence[Descent]) -> list[list[De
     def height(i: int) -> float:
         return descents[i].log_density if np.isfinite(descents[i].log_density) else -np.inf
 
-    factors = [None if d.status is Status.nonfinite else posterior.factor_ggn(d.weights) for d in descents]
+    fits = square_fits(posterior.n_weights)
+    factors = [posterior.factor_ggn(d.weights) if fits and d.status is not Status.nonfinite else None for d in descents]
     groups: list[list[int]] = []
     for i in sorted(range(len(descents)), key=height, reverse=True):
         for group in groups:
             leader, factor = descents[group[0]], factors[group[0]]
             if factor is None or factors[i] is None:
                 continue
-            image = nearest_image(posterior.model, descents[i].weights, leader.weights)
+            image = nearest_image(posterior.model, descents[i].weights, leader.weights, posterior.symmetries)
             distance = np.linalg.norm(factor.whiten(image - leader.weights))
             if distance <= SAME_OPTIMUM_SD * np.sqrt(posterior.n_weights):
                 group.append(i)
@@ -271,7 +282,8 @@ def _certified(posterior: Posterior, group: Sequence[Descent], perturb: bool) ->
         status = Status.converged  # however the search ended, the point is an optimum
     elif not certificate.is_optimum and status is Status.converged:
         status = Status.saddle if certificate.negative_direction is not None else Status.stalled
-    free = certificate.rank < certificate.n_weights and not np.any(posterior.prior_precision)
+    ranked = square_fits(posterior.n_weights)  # else the rank is not known
+    free = ranked and certificate.rank < certificate.n_weights and not np.any(posterior.prior_precision)
     if free and status in (Status.max_steps, Status.stalled):
         status = Status.rank_deficient  # the search wandered, or rested, in a valley the data do not close
     return Optimum(

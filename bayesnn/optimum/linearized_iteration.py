@@ -99,8 +99,8 @@ def iterate_linearized(
     *pseudo-target* :math:`d - f + BW` on `B`:
 
     - ``"gauss-newton"``: :math:`W' = W + (B'B/\sigma^2 + P_0)^+ (B'(d - f)/\sigma^2 - P_0 W)`, undamped.
-    - ``"seed"``: :math:`W' = (B'B)^+ B'd`, the blog's rule. It regresses `d` itself, as if :math:`f = BW`; the prior
-      does not enter it.
+    - ``"seed"``: :math:`W' = (B'B)^+ B'd`, the rule that cycles. It regresses `d` itself, as if :math:`f = BW`; the
+      prior does not enter it.
     - ``"levenberg-marquardt"``: Gauss-Newton damped, :func:`bayesnn.optimum.levenberg_marquardt`.
 
     Pseudo-inverses drop singular values below ``max(n, k) * eps`` times the largest.

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.arrays import ArrayLike, FloatArray, IntArray
 from bayesnn.checks import describe, finite_array, normal_pair, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.posterior.heteroscedastic import LOG_2PI
@@ -111,7 +111,7 @@ class Gaussian:
         if not self.is_inferred and self._sigma.size not in (1, n_rows):
             raise ArgumentError("sigma_noise", f"shape ({self._sigma.size},)", f"a number or shape ({n_rows},)")
 
-    def rows(self, rows: slice) -> "Gaussian":
+    def rows(self, rows: slice | IntArray) -> "Gaussian":
         """Return the likelihood of some rows only."""
         return self if self.has_common_sigma else Gaussian(self._sigma[rows, 0])
 

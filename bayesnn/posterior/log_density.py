@@ -163,6 +163,23 @@ class LogDensity(Posterior):
         values, directions = np.linalg.eigh(hessian)
         yield np.sqrt(np.abs(values))[:, None] * directions.T
 
+    def fisher_diagonal(self, weights: ArrayLike) -> FloatArray:
+        """Diagonal (k,) of :meth:`ggn` at parameters (k,)."""
+        return self.ggn(self.check_weights(weights, batch=False)).diagonal().copy()
+
+    def value_and_fisher_diagonal(self, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Log density () and :meth:`fisher_diagonal` (k,) at parameters (k,)."""
+        return self.log_density(weights), self.fisher_diagonal(weights)
+
+    def fisher_grams(self, weights: ArrayLike, places: tuple[slice, ...]) -> list[FloatArray]:
+        """Blocks of :meth:`ggn` on its diagonal, at parameters (k,)."""
+        whole = self.ggn(self.check_weights(weights, batch=False))
+        return [whole[place, place] for place in places]
+
+    def fisher_product(self, weights: ArrayLike, columns: FloatArray) -> FloatArray:
+        """Multiply :meth:`ggn` at parameters (k,) with columns (k, m)."""
+        return self.ggn(self.check_weights(weights, batch=False)) @ columns
+
     def scores_gram(self, weights: ArrayLike) -> FloatArray:
         """Refuse: there are no rows."""
         raise ArgumentError("curvature", "'fisher' of a LogDensity, which has no rows", "'hessian'")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
 from bayesnn.factor import PrecisionFactor, factor_gram, factor_rows
-from bayesnn.models import Model, StandardWeights, WithConstants
+from bayesnn.models import Model, StandardWeights, Symmetries, WithConstants
 from bayesnn.posterior.blocks import (
     fisher_diagonal_of,
     fisher_grams_of,
@@ -131,6 +131,21 @@ class Posterior:
         """Targets (n, t); what was handed in, where that is no array in memory."""
         return self._rows.data.y
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether all rows are in memory."""
+        return self._rows.data.in_memory
+
+    def block(self, rows: slice) -> tuple[FloatArray, FloatArray]:
+        """Return inputs (m, ...) and targets (m, t) of some rows in memory, checked.
+
+        Raises
+        ------
+        ArgumentError
+            If what is read from outside does not fit or is not finite.
+        """
+        return self._rows.data.block(rows)
+
     def __repr__(self) -> str:
         return f"Posterior({self.network!r}, n={self.n_rows}, {self.likelihood!r}, {self.prior!r})"
 
@@ -148,6 +163,11 @@ class Posterior:
     def weight_names(self) -> tuple[str, ...]:
         """One name per weight."""
         return self.model.weight_names
+
+    @cached_property
+    def symmetries(self) -> Symmetries:
+        """Which symmetries of the network the density has: those that its prior keeps."""
+        return Symmetries.of(self.model, self.prior_precision, self.prior_mean)
 
     def fused(self, inverse_temperature: float = 1.0) -> "FusedDensity":
         """Return the log density and its gradient in compiled code, the same numbers several times sooner.

@@ -19,7 +19,8 @@ def convergence_rows(convergence: xr.Dataset) -> list[tuple[str, str, str]]:
     -------
     list of (what, figure, note)
     """
-    group = {"predictions": "predictions", "monitor": "training outputs"}[str(convergence.attrs["function_group"])]
+    names = {"predictions": "predictions", "monitor": "training outputs", "": "earlier predictions"}
+    group = names[str(convergence.attrs["function_group"])]
     rows = [_row(convergence, group, "function"), _row(convergence, "log posterior", "lp")]
     if "noise" in convergence:
         rows.append(_row(convergence, ", ".join(map(str, convergence["noise"].values)), "noise"))

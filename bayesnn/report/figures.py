@@ -10,6 +10,7 @@ from scipy.special import ndtr
 from scipy.stats import chi2, norm, rankdata
 
 from bayesnn.arrays import FloatArray, IntArray, spread_indices
+from bayesnn.seeds import generator
 from bayesnn.tree import group_of, values_of
 
 GAUSSIAN, DRAWS, QUIET = "#2f6db5", "#d9660f", "#8a8f98"
@@ -40,12 +41,15 @@ def predictions_figure(tree: xr.DataTree) -> Figure:
     scatter.set(xlabel="predictive median", ylabel="target", title="Held-out predictions (sampled)")
     scatter.legend(frameon=False, loc="upper left")
     levels = np.linspace(0.05, 0.95, 19)
-    below = (drawn < observed).mean(axis=0)
+    # Of targets that are counts or classes many draws are the same: among these the place is drawn (Czado, Gneiting &
+    # Held 2009, Biometrics 65).
+    same = (drawn == observed).mean(axis=0)
+    below = (drawn < observed).mean(axis=0) + generator(0, "coverage").random(observed.size) * same
     positions: dict[str, FloatArray] = {"draws": below}
-    if "laplace_predictions" in tree.children:
-        noise = drawn.var(axis=0) - values_of(tree, "predictions", "f").reshape(-1, observed.size).var(axis=0)
-        sd = np.sqrt(values_of(tree, "laplace_predictions", "sd").ravel() ** 2 + np.maximum(noise, 0))
-        mean = values_of(tree, "laplace_predictions", "mean").ravel()
+    # Only under Gaussian noise does the Gaussian have normal targets.
+    if "laplace_predictions" in tree.children and "target_sd" in tree["laplace_predictions"]:
+        mean = values_of(tree, "laplace_predictions", "target_mean").ravel()
+        sd = values_of(tree, "laplace_predictions", "target_sd").ravel()
         positions["Gaussian"] = ndtr((observed - mean) / sd)
     for (name, position), color in zip(positions.items(), (DRAWS, GAUSSIAN), strict=False):
         inside = [(np.abs(2 * position - 1) <= level).mean() for level in levels]
@@ -114,22 +118,25 @@ def chains_figure(tree: xr.DataTree) -> Figure:
         limit, kind, words = 1.0, "Nested R-hat", "(nested R-hat - 1) / (limit - 1)"
     else:
         judged, limit, kind, words = rhat, 1.01, "R-hat", "R-hat"
-    rhat_axis.hist(judged, bins=40, color=DRAWS, alpha=0.7)
+    rhat_axis.hist(judged[np.isfinite(judged)], bins=40, color=DRAWS, alpha=0.7)
     rhat_axis.axvline(limit, color="black", lw=1, ls="--", label=f"limit {limit:.4g}")
     rhat_axis.set(title=f"{kind} of predictions", xlabel=words, ylabel="function values")
     rhat_axis.legend(frameon=False)
-    ess_axis.hist(bulk, bins=40, color=DRAWS, alpha=0.7, label="bulk")
+    ess_axis.hist(bulk[np.isfinite(bulk)], bins=40, color=DRAWS, alpha=0.7, label="bulk")
     ess_axis.axvline(400, color="black", lw=1, ls="--", label="limit 400")
     ess_axis.set(title="Effective sample size of predictions", xlabel="ESS")
     ess_axis.legend(frameon=False)
-    functions = values_of(tree, str(convergence.attrs["function_group"]), "f")
-    worst = functions.reshape(*functions.shape[:2], -1)[..., int(np.argmax(rhat))]
-    ranks = rankdata(worst).reshape(worst.shape) / worst.size
-    for chain in ranks:
-        counts = np.bincount(np.minimum((chain * 20).astype(np.int64), 19), minlength=20)
-        rank_axis.stairs(counts / worst.shape[1] * 20, np.linspace(0, 1, 21), color=DRAWS, alpha=0.5)
-    rank_axis.axhline(1.0, color="black", lw=1)
-    rank_axis.set(title="Ranks of the worst prediction, by chain", xlabel="rank", ylabel="relative frequency")
+    if convergence.attrs["function_group"] and np.isfinite(rhat).any():
+        functions = values_of(tree, str(convergence.attrs["function_group"]), "f")
+        worst = functions.reshape(*functions.shape[:2], -1)[..., int(np.nanargmax(rhat))]
+        ranks = rankdata(worst).reshape(worst.shape) / worst.size
+        for chain in ranks:
+            counts = np.bincount(np.minimum((chain * 20).astype(np.int64), 19), minlength=20)
+            rank_axis.stairs(counts / worst.shape[1] * 20, np.linspace(0, 1, 21), color=DRAWS, alpha=0.5)
+        rank_axis.axhline(1.0, color="black", lw=1)
+        rank_axis.set(title="Ranks of the worst prediction, by chain", xlabel="rank", ylabel="relative frequency")
+    else:  # other predictions have taken their place since, or none is a number
+        rank_axis.set_visible(False)
     log_density = values_of(tree, "sample_stats", "lp")
     trace_axis.plot(log_density.T, lw=0.5, alpha=0.6)
     trace_axis.set(title="Log posterior, by chain", xlabel="draw", ylabel="nats")

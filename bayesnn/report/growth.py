@@ -63,7 +63,7 @@ def write_growth(growth: Growth, path: str | os.PathLike[str], kl: float = 0.05,
         [
             name,
             f"{r.slope:.2f}",
-            f"{r.slope_interval[0]:.2f} to {r.slope_interval[1]:.2f}",
+            "{:.2f} to {:.2f}".format(*r.slope_interval) if np.isfinite(r.slope_interval).all() else "none",
             f"{r.theory:g}",
             f"{r.holds_from:g}" if np.isfinite(r.holds_from) else "no size",
         ]

@@ -1,11 +1,13 @@
 """From chains to the tree ArviZ reads."""
 
-from typing import Any
+import math
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 
 from bayesnn.arrays import FloatArray, IntArray, spread_indices
+from bayesnn.executors import is_dask
 from bayesnn.laplace import Laplace
 from bayesnn.posterior import Posterior
 from bayesnn.sampling.chains import Chains
@@ -16,7 +18,8 @@ from bayesnn.tree import TREE_NAME, input_variable, laplace_groups, settings_att
 
 # Draws of each chain in the posterior predictive: enough for any plot, a tenth of the room.
 PREDICTIVE_DRAWS = 50
-# Pointwise log likelihoods beyond this many numbers (512 MiB) are left out; the settings say so.
+# Pointwise log likelihoods beyond this many numbers (512 MiB) are left out; the settings say so. Of the posterior
+# predictive fewer draws are kept, or none.
 LARGEST_LOG_LIKELIHOOD = 2**26
 
 
@@ -104,16 +107,22 @@ def _groups_of_data(
 ) -> dict[str, xr.Dataset]:
     """Make the groups that speak of the training data."""
     over_draws = ("chain", "draw")
-    kept = spread_indices(weights.shape[1], PREDICTIVE_DRAWS)
-    outputs = posterior.model.predict(weights[:, kept], posterior.x)
-    simulated = posterior.likelihood.simulate(outputs, generator(seed, "posterior predictive"))
-    groups = {
-        "observed_data": xr.Dataset({"y": (("obs", target_dim(posterior)), posterior.y)}),
-        "constant_data": xr.Dataset({"x": input_variable(posterior.x)}),
-        "posterior_predictive": xr.Dataset(
+    # What is read from a file may be a column without a second axis.
+    observed = posterior.y if posterior.y.ndim > 1 else np.asarray(posterior.y)[:, None]
+    groups = {"observed_data": xr.Dataset({"y": (("obs", target_dim(posterior)), observed)})}
+    fits = posterior.is_in_memory or math.prod(posterior.x.shape) <= LARGEST_LOG_LIKELIHOOD
+    if fits or is_dask(posterior.x) or isinstance(cast("object", posterior.x), np.ndarray):  # else it is read here
+        groups["constant_data"] = xr.Dataset({"x": input_variable(posterior.x)})
+    of_a_draw = len(weights) * posterior.n_rows * posterior.model.n_outputs
+    n_kept = min(PREDICTIVE_DRAWS, LARGEST_LOG_LIKELIHOOD // of_a_draw) if fits else 0
+    if n_kept > 0:
+        kept = spread_indices(weights.shape[1], n_kept)
+        x, _ = posterior.block(slice(0, posterior.n_rows))
+        outputs = posterior.model.predict(weights[:, kept], x)
+        simulated = posterior.likelihood.simulate(outputs, generator(seed, "posterior predictive"))
+        groups["posterior_predictive"] = xr.Dataset(
             {"y": ((*over_draws, "obs", target_dim(posterior)), simulated)}, coords={**sampled, "draw": kept}
-        ),
-    }
+        )
     if stores_log_likelihood:
         groups["log_likelihood"] = xr.Dataset(
             {"y": ((*over_draws, "obs"), posterior.log_likelihood(weights))}, coords=sampled

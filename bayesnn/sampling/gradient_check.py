@@ -6,8 +6,10 @@ import numpy as np
 
 from bayesnn.arrays import FloatArray
 from bayesnn.errors import ArgumentError
-from bayesnn.sampling.moves import HMC, MarginalHMC, ReplicaExchange, WalkerMove
-from bayesnn.seeds import generator
+from bayesnn.sampling.marginal import Marginal
+from bayesnn.sampling.moves import HMC, MarginalHMC, MicrocanonicalLangevin, ReplicaExchange, TrackedMove, WalkerMove
+from bayesnn.sampling.moves.mixture import members_of
+from bayesnn.seeds import generator, legacy_state
 
 # Step of the differences in posterior standard deviations, and what share of a slope a sound gradient may miss there:
 # room for gradients in single precision, and far less than a wrong sign or a forgotten factor.
@@ -26,8 +28,9 @@ def check_gradients(
 ) -> None:
     """Compare values and gradients of a move with the density, once, along a random direction from each start.
 
-    It costs two evaluations of the density at all starts. Where it is not smooth, differences mislead at some starts:
-    a gradient is refused if it disagrees at most of them.
+    It costs a few evaluations of the density at all starts. Where it is not smooth, differences mislead at some starts:
+    a gradient is refused if it disagrees at most of them. A marginal density is that of the posterior if its draws of
+    the other coordinates have the log density that it says.
 
     Parameters
     ----------
@@ -47,18 +50,49 @@ def check_gradients(
     ArgumentError
         If they disagree.
     """
-    if isinstance(move, ReplicaExchange):
-        return  # each of its densities is that of a path, at a temperature of its own
     steps = STEP * scale * generator(seed, "gradient check").standard_normal(points.shape)
-    for part in move.parts:
+    for part in members_of(move):
+        if isinstance(part, ReplicaExchange):
+            continue  # each of its densities is that of a path, at a temperature of its own
+        marginal = getattr(part, "marginal", None)
+        if isinstance(marginal, Marginal):
+            _check_marginal(part, marginal, log_density, points, seed)
         if isinstance(part, MarginalHMC):
             kept = part.marginal.kept
             _check(part, part.marginal.log_density, points[:, kept], steps[:, kept])
-        elif isinstance(part, HMC):
+        elif isinstance(part, HMC | MicrocanonicalLangevin):
             _check(part, log_density, points, steps)
 
 
-def _check(part: HMC, log_density: Callable[[FloatArray], FloatArray], points: FloatArray, steps: FloatArray) -> None:
+def _check_marginal(
+    part: TrackedMove,
+    marginal: Marginal,
+    log_density: Callable[[FloatArray], FloatArray],
+    points: FloatArray,
+    seed: int,
+) -> None:
+    """Check that a marginal density is of the density that is sampled, at draws given the points (chains, k)."""
+    if points.shape[1] <= marginal.kept.max():
+        raise ArgumentError("marginal", f"coordinates up to {marginal.kept.max()}", f"{points.shape[1]}")
+    weights, value = marginal.draw(points[:, marginal.kept], legacy_state(seed, "marginal check"))
+    if weights.shape != points.shape:
+        got = f"a marginal density of {weights.shape[1]} coordinates"
+        raise ArgumentError("move", f"{type(part).__name__} with {got}", f"one of {points.shape[1]}")
+    here = log_density(weights)
+    wrong = ~(np.abs(value - here) <= VALUE_TOLERANCE * (1.0 + np.abs(here)))
+    if 2 * wrong.sum() > len(points):
+        chain = int(np.argmax(wrong))
+        got = f"{type(part).__name__} with a marginal density that gives {value[chain]:.6g} where the log density is"
+        wants = "the marginal density of the posterior that is sampled"
+        raise ArgumentError("move", f"{got} {here[chain]:.6g}, chain {chain}", wants)
+
+
+def _check(
+    part: HMC | MicrocanonicalLangevin,
+    log_density: Callable[[FloatArray], FloatArray],
+    points: FloatArray,
+    steps: FloatArray,
+) -> None:
     """Check one move at points (chains, k), by differences along steps (chains, k)."""
     here, ahead, behind = log_density(points), log_density(points + steps), log_density(points - steps)
     expected = (ahead - behind) / 2.0
@@ -78,5 +112,5 @@ def _check(part: HMC, log_density: Callable[[FloatArray], FloatArray], points: F
         raise ArgumentError("move", f"{got} {expected[chain] / STEP:.6g}, chain {chain}", "the gradient of the density")
 
 
-def _name(part: HMC) -> str:
+def _name(part: HMC | MicrocanonicalLangevin) -> str:
     return f"{type(part).__name__} with a value_and_gradient"

@@ -12,11 +12,13 @@ from bayesnn.sampling.better_optimum import MOST_STEPS, MOST_WEIGHTS, MUCH_BETTE
 from bayesnn.sampling.left_modes import LeftModes
 from bayesnn.sampling.target import Target, is_distinct
 from bayesnn.seeds import generator
+from bayesnn.threads import on_one_blas_thread
 
 # Hops for each step of warm-up: a third to a half of the time that replicas take for it, on some hundred rows.
 HOPS_A_STEP = 1.0
 
 
+@on_one_blas_thread
 def hopped(target: Target, num_warmup: int, seed: int) -> tuple[Target, LeftModes | None]:
     """Hop from each of the optima that are known, and put far better ones in their places.
 

@@ -11,7 +11,7 @@ from bayesnn.posterior import Posterior
 from bayesnn.progress import progress_bar
 from bayesnn.sampling.density import density_of
 from bayesnn.sampling.metric import metric_from_inverse_mass_matrix
-from bayesnn.sampling.moves.dynamics import Isokinetic, ValueAndGradient, lengths
+from bayesnn.sampling.moves.dynamics import FORGOTTEN, Isokinetic, ValueAndGradient, lengths
 from bayesnn.seeds import legacy_state
 from bayesnn.threads import on_one_blas_thread
 
@@ -155,6 +155,8 @@ def journey(
     steps_per_leg = integer_at_least("steps_per_leg", steps_per_leg, 1)
     first, last = _variances(energy_variance)
     wants = f"shape (chains, {posterior.n_weights})"
+    if posterior.n_weights < 2:
+        raise ArgumentError("posterior", f"{posterior.n_weights} weight", "at least 2: directions turn")
     points = finite_array("starts", starts, (2,), wants)
     if points.shape[1] != posterior.n_weights or not len(points):
         raise ArgumentError("starts", f"shape {points.shape}", wants)
@@ -212,7 +214,7 @@ class _Chains:
         size = self.weights.shape[1]
         unit = metric_from_inverse_mass_matrix(np.ones(size))
         # Robnik et al. (2023), section 3.2: the direction is forgotten after a way of sqrt(k).
-        noise = np.sqrt(np.expm1(2.0 * step) / size)[:, None]
+        noise = np.sqrt(np.expm1(np.minimum(2.0 * step, FORGOTTEN)) / size)[:, None]
         squares = np.zeros(len(step))
         for _ in range(n_steps):
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

@@ -75,6 +75,8 @@ class PathEvidence:
         apart = abs(self.upward - self.downward)
         if apart > max(DISAGREE_NATS, DISAGREE_ERRORS * self.error):
             found.append(f"ways up and down the ladder differ by {apart:.3g} nats: more levels, or more draws")
+        if not np.isfinite(self.error):
+            found.append("some systems have levels without a draw in common: more levels, or more draws")
         if self.error > DISAGREE_NATS:
             found.append(f"systems of replicas differ by more than a nat each way (error {self.error:.3g}): more draws")
         return tuple(found)
@@ -150,6 +152,7 @@ def log_evidence(
     num_chains = integer_at_least("num_chains", num_chains, 4)
     num_warmup = integer_at_least("num_warmup", num_warmup, 20)
     num_samples = integer_at_least("num_samples", num_samples, 10)
+    num_integration_steps = integer_at_least("num_integration_steps", num_integration_steps, 1)
     modes = Target.of(target, seed)
     path = PosteriorPath(modes.posterior)
     hot = _Prior(path, modes, seed)
@@ -163,9 +166,11 @@ def log_evidence(
     of_chains = np.array([sum(bennett(up[i, :, c], down[i, :, c]) for i in pairs) for c in range(num_chains)])
     steps = np.array([bennett(up[i].ravel(), down[i].ravel()) for i in pairs])
     count = np.log(up[0].size)
+    with np.errstate(invalid="ignore"):  # of systems that may be infinite
+        error = float(of_chains.std(ddof=1) / np.sqrt(num_chains))
     return PathEvidence(
         log_evidence=float(steps.sum()),
-        error=float(of_chains.std(ddof=1) / np.sqrt(num_chains)),
+        error=error,
         of_chains=of_chains,
         inverse_temperatures=move.inverse_temperatures,
         steps=steps,
@@ -189,7 +194,7 @@ def bennett(up: FloatArray, down: FloatArray) -> float:
     -------
     float
         Where a draw of :math:`q_0` is as likely taken for one of :math:`q_1`, all together, as the other way round
-        (Bennett 1976, equation 12).
+        (Bennett 1976, equation 12). Infinite, or NaN, where the one has no density at any draw of the other.
 
     Examples
     --------
@@ -206,7 +211,10 @@ def bennett(up: FloatArray, down: FloatArray) -> float:
         missed: FloatArray = np.asarray(expit(value - shift - down))
         return float(taken.sum() - missed.sum())
 
+    if not np.isfinite(up).any() or not np.isfinite(down).any():
+        return -np.inf if np.isfinite(down).any() else np.inf if np.isfinite(up).any() else np.nan
     ends = np.concatenate([up, down])
+    ends = ends[np.isfinite(ends)]  # draws of the one that the other has no density at count, and bound nothing
     low, high = float(ends.min()) - 10.0, float(ends.max()) + 10.0
     return float(brentq(excess, low - abs(shift), high + abs(shift), xtol=1e-10))
 
@@ -279,4 +287,6 @@ def _ratios(
                 draw = step - num_warmup
                 up[:, draw], down[:, draw] = move.neighbours(hot.draw(len(start)), hot.log_density)
             tick()
+    # Where a density is not a number there is none: at draws of the hotter level, the colder; and the other way round.
+    up[np.isnan(up)], down[np.isnan(down)] = -np.inf, np.inf
     return up, down

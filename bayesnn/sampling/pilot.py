@@ -219,7 +219,7 @@ class _Trial:
         self.move.dynamics = move.dynamics
         state = _tuned(self.move, log_density, visited[-1], random)
         before = visited.reshape(-1, visited.shape[-1])
-        before = before[spread_indices(len(before), N_TRAJECTORIES - len(state.coords))]
+        before = before[spread_indices(len(before), max(0, N_TRAJECTORIES - len(state.coords)))]
         repeats = -(-N_TRAJECTORIES // (len(before) + len(state.coords)))
         weights = np.concatenate([before, state.coords] * repeats)
         self.begin, self.begin_values = weights, functions(weights)

@@ -18,6 +18,7 @@ from bayesnn.sampling.moves import (
     ReplicaExchange,
     TrackedMove,
 )
+from bayesnn.sampling.moves.mixture import members_of
 from bayesnn.sampling.path import PosteriorPath
 from bayesnn.sampling.replicas import check_same_posterior, replica_exchange
 from bayesnn.sampling.target import Target
@@ -74,8 +75,9 @@ def proposal_of(
         If there is none of this name, or it does not fit the target.
     """
     if isinstance(move, TrackedMove):
-        if isinstance(move, ReplicaExchange) and isinstance(move.path, PosteriorPath):
-            check_same_posterior(move.path.posterior, target)
+        for member in members_of(move):
+            if isinstance(member, ReplicaExchange) and isinstance(member.path, PosteriorPath):
+                check_same_posterior(member.path.posterior, target)
         return move.copied()  # warm-up changes the step size; the user's own stays as it was
     one_of("move", move, MOVES)
     if move in AROUND_ONE and target.n_modes != 1:

@@ -36,7 +36,7 @@ from bayesnn.sampling.replicas import begin_replicas
 from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.standstill import standstill
-from bayesnn.sampling.starts import start_points
+from bayesnn.sampling.starts import check_marginal_starts, start_points
 from bayesnn.sampling.store import ChainStore
 from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.sampling.watch import Watch
@@ -96,10 +96,11 @@ def sample(
         Ensembles of emcee's interacting moves (``StretchMove`` and the like), at least 2: each counts as one chain, and
         R-hat is taken between them.
     metric : {"auto", "averaged", "laplace", "diagonal", "unit"}
-        ``"auto"``: whichever of the others moves function values furthest per gradient in a pilot run, for HMC, and
-        ``"averaged"`` for other moves; ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up;
-        ``"laplace"``: at the optimum alone, the precisions averaged where there are several; ``"diagonal"``: the
-        diagonal of the averaged one; ``"unit"``: none. Of a Posterior, what is averaged over the starts comes first.
+        ``"averaged"``: prior plus B'ΛB averaged over the chains during warm-up; ``"laplace"``: at the optimum alone,
+        the precisions averaged where there are several; ``"diagonal"``: the diagonal of the averaged one; ``"unit"``:
+        none. Of a Posterior, what is averaged over the starts comes first. ``"auto"`` is ``"averaged"`` but for HMC,
+        where a pilot run measures how far each moves function values per gradient: ``"unit"`` unless a learnt one
+        promises three times as much, and among these ``"averaged"`` unless another promises half as much again.
     start : {"laplace", "laplace_t", "prior"} or array_like (chains, k)
         Draws from the Gaussian, that of the chain's own mode, the same with Student-t tails, draws from the prior, or
         points. A Posterior has the last two only.
@@ -155,14 +156,14 @@ def sample(
     {'chain': 4, 'draw': 20, 'input': 1, 'hidden1': 2, 'output': 1}
     """
     if num_chains is not None:
-        integer_at_least("num_chains", num_chains, 2)
-    integer_at_least("num_ensembles", num_ensembles, 2)
+        num_chains = integer_at_least("num_chains", num_chains, 2)
+    num_ensembles = integer_at_least("num_ensembles", num_ensembles, 2)
     num_warmup = integer_at_least("num_warmup", num_warmup, 0)
     num_samples = integer_at_least("num_samples", num_samples, 4)
     seed = integer_at_least("seed", seed, 0)
     one_of("metric", metric, ("auto", *METRICS))
     if num_integration_steps is not None:
-        integer_at_least("num_integration_steps", num_integration_steps, 1)
+        num_integration_steps = integer_at_least("num_integration_steps", num_integration_steps, 1)
     modes = Target.of(target, seed, needs_laplace=False)
     if not isinstance(start, str):
         start = finite_array("start", start, (2,), f"shape (chains, {modes.n_weights})")
@@ -192,6 +193,7 @@ def sample(
         points = begin_replicas(proposal, begin_at, start, num_chains, seed)
     else:
         points = start_points(modes, start, num_chains, seed)
+    check_marginal_starts(proposal, points)
     if isinstance(modes.posterior, LogDensity):
         modes.posterior.check_gradient(points[0])
     if isinstance(move, WalkerMove):
@@ -242,7 +244,7 @@ def sample(
         settings["bias"] = "; ".join(part.words() for part in unadjusted)
     if chains.store_failure is not None:
         settings["store_failure"] = chains.store_failure
-    n_stuck, words = standstill(chains)
+    n_stuck, words = standstill(chains, proposal)
     if n_stuck:
         settings["status"] = words
     if n_stuck == num_chains:

@@ -3,18 +3,22 @@
 import numpy as np
 
 from bayesnn.sampling.chains import Chains
+from bayesnn.sampling.marginal import Marginal
+from bayesnn.sampling.moves import TrackedMove
 
 # Mean acceptance probability below which chains that stand still do so for a reason, not by chance in a short run.
 HARDLY_ANY = 0.01
 
 
-def standstill(chains: Chains) -> tuple[int, str]:
+def standstill(chains: Chains, move: TrackedMove) -> tuple[int, str]:
     """Count the chains that never moved, and say what to do.
 
     Parameters
     ----------
     chains : Chains
         The draws.
+    move : TrackedMove
+        What made them: where it draws some coordinates afresh at every step, the others tell.
 
     Returns
     -------
@@ -23,8 +27,12 @@ def standstill(chains: Chains) -> tuple[int, str]:
     words : str
         What it means; empty where all chains moved.
     """
-    stands = (chains.weights == chains.weights[:, :1]).all(axis=(1, 2))
-    rate = chains.acceptance_rate.mean(axis=1)
+    marginals = [getattr(part, "marginal", None) for part in move.parts]
+    kept = next((each.kept for each in marginals if isinstance(each, Marginal)), slice(None))
+    moved = chains.weights[..., kept]
+    stands = (moved == moved[:, :1]).all(axis=(1, 2))
+    # A move that adjusts nothing accepts whatever it does; what it could not do it calls diverging.
+    rate = np.where(chains.diverging.all(axis=1), 0.0, chains.acceptance_rate.mean(axis=1))
     stuck = stands & ~(rate >= HARDLY_ANY)
     n_stuck = int(stuck.sum())
     if n_stuck == 0:

@@ -7,6 +7,9 @@ from bayesnn.checks import finite_array, one_of
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
 from bayesnn.posterior import Posterior
+from bayesnn.sampling.marginal import Marginal
+from bayesnn.sampling.moves import ReplicaExchange, TrackedMove
+from bayesnn.sampling.moves.mixture import members_of
 from bayesnn.sampling.target import Target
 from bayesnn.seeds import generator
 
@@ -61,15 +64,36 @@ def start_points(laplace: Laplace | Target, start: str | ArrayLike, num_chains: 
             raise ArgumentError("start", f"shape {points.shape}", f"shape {shape}")
     with np.errstate(over="ignore", invalid="ignore"):
         values = target.posterior.log_density(points)
-    finite = np.isfinite(values)
-    if not finite.all():
-        bad = np.flatnonzero(~finite)
-        raise ArgumentError(
-            "start",
-            f"log density not finite at {len(bad)} of {num_chains} starts, first chain {bad[0]}: {values[bad[0]]:g}",
-            "points where it is finite: standardise the data, take a narrower start, or give an array of good points",
-        )
+    _refuse_not_finite(values, "log density")
     return points
+
+
+def check_marginal_starts(move: TrackedMove, points: FloatArray) -> None:
+    """Refuse starts (chains, k) at which a density that moves follow in place of the posterior is not finite.
+
+    Raises
+    ------
+    ArgumentError
+        If there is one: no chain would leave it.
+    """
+    for part in members_of(move):
+        if isinstance(part, ReplicaExchange) and part.log_densities is not None:
+            for beta, values in zip(part.inverse_temperatures, part.log_densities, strict=True):
+                _refuse_not_finite(values, f"density to the power {beta:.3g}")
+            continue
+        marginal = getattr(part, "marginal", None)
+        if isinstance(marginal, Marginal) and marginal.kept.max() < points.shape[1]:
+            _refuse_not_finite(marginal.log_density(points[:, marginal.kept]), "log density of the hidden weights")
+
+
+def _refuse_not_finite(values: FloatArray, what: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        got = f"{what} not finite at {len(bad)} of {len(values)} starts, first chain {bad[0]}: {values[bad[0]]:g}"
+        wants = (
+            "points where it is finite: standardise the data, take a narrower start, or give an array of good points"
+        )
+        raise ArgumentError("start", got, wants)
 
 
 def _from_gaussians(target: Target, standard: FloatArray) -> FloatArray:

@@ -15,7 +15,7 @@ from bayesnn.factor import PrecisionFactor, factor_rows
 from bayesnn.laplace import Laplace, LaplaceMixture, fit_laplace
 from bayesnn.laplace.mixture import same_rows
 from bayesnn.models import nearest_image
-from bayesnn.optimum import find_optimum
+from bayesnn.optimum import find_optimum, uninterrupted
 from bayesnn.optimum.find import SAME_OPTIMUM_SD
 from bayesnn.posterior import LogDensity, Posterior
 
@@ -164,7 +164,7 @@ class Target:
 
 def _gaussian_at_best(target: LogDensity, seed: int) -> Laplace:
     """Return the Gaussian at the best optimum of a few searches."""
-    found = find_optimum(target, n_starts=N_SEARCHES, seed=seed, progress=False)
+    found = uninterrupted(find_optimum(target, n_starts=N_SEARCHES, seed=seed, progress=False))
     return fit_laplace(target, found, curvature="hessian" if found.certificate.is_optimum else "ggn")
 
 
@@ -221,7 +221,7 @@ def _same_as(before: Sequence[Laplace], laplace: Laplace) -> int | None:
     posterior = laplace.posterior
     factor = posterior.factor_ggn(laplace.mean)
     for i, other in enumerate(before):
-        image = nearest_image(posterior.model, other.mean, laplace.mean)
+        image = nearest_image(posterior.model, other.mean, laplace.mean, posterior.symmetries)
         if np.linalg.norm(factor.whiten(image - laplace.mean)) <= SAME_OPTIMUM_SD * np.sqrt(posterior.n_weights):
             return i
     return None

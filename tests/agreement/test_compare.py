@@ -211,6 +211,18 @@ def test_chains_in_two_places_give_no_verdict(linear_laplace, linear_tree):
     assert "cannot be trusted" in found.sentence
 
 
+def test_chains_that_agree_but_are_short_are_told_so(linear_laplace, linear_tree):
+    # 8 chains of 100 draws, each of them twice: R-hat agrees, and 400 effective draws are not there
+    draws = np.repeat(exact_draws(linear_laplace)[:, :40], 2, axis=1)
+    found = compare(linear_laplace, with_draws(linear_tree, linear_laplace, draws), extend_tree=False)
+    assert found.convergence.across.agrees
+    assert found.convergence.wants_draws
+    assert found.verdict is Verdict.no_verdict
+    assert found.reasons[0].startswith("least effective sample size")
+    assert "R-hat" not in found.reasons[0]
+    assert found.sentence.startswith("The chains agree, but are too short for a verdict")
+
+
 def test_draws_in_symmetric_images_are_folded_back(teacher_laplace):
     tree = sample(teacher_laplace, num_chains=4, num_warmup=100, num_samples=200, num_integration_steps=8, seed=2)
     before = compare(teacher_laplace, tree, extend_tree=False)

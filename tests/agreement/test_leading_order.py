@@ -117,3 +117,16 @@ def test_few_draws_of_the_gaussian_leave_the_cell_of_the_mode(n, expected):
         shares.append(nearest_images(posterior.model, laplace.sample(4000, seed=0), laplace.mean)[1])
     # data sets differ by more than chance does
     assert abs(np.mean(shares) - expected) < 4.0 * np.std(shares) / np.sqrt(20) + 1e-4
+
+
+@pytest.mark.parametrize("structure", ["diag", "layer"])
+def test_what_a_structure_leaves_out_of_the_hessian_counts(structure):
+    posterior = teacher_posterior(400, 0)
+    optimum = find_optimum(posterior, start=TEACHER, progress=False)
+    laplace = fit_laplace(posterior, optimum, curvature="hessian", structure=structure)
+    found, whole = leading_order(laplace), leading_order(fit_laplace(posterior, optimum, curvature="hessian"))
+    scale = laplace.posterior_scale
+    expected = scale.T @ posterior.hessian(laplace.mean) @ scale - np.eye(9)
+    np.testing.assert_allclose(found.mismatch, expected, atol=1e-10)
+    assert found.kl > whole.kl + 0.1
+    assert found.covariance_error > 0.1

@@ -8,9 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from bayesnn import MLP, Bernoulli, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace
+from bayesnn import MLP, Bernoulli, FlatPrior, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace
 from bayesnn.agreement import learning_coefficient, learning_curve
 from bayesnn.posterior.tempered import Tempered, tempered
+from bayesnn.sampling.chains import Recorder
 from tests.refusals import refuses
 
 
@@ -210,3 +211,24 @@ def test_bad_input():
         learning_coefficient(laplace, inverse_temperature=-1.0)
     with refuses("localization", "0", "above 0"):
         learning_coefficient(laplace, localization=0.0)
+
+
+def test_of_a_flat_prior_and_large_inputs_all_is_from_the_data():
+    x = np.linspace(0.0, 1e5, 300)[:, None]
+    posterior = Posterior(MLP(1, (), 1), x, 2.0 * x, Gaussian(1e-4), FlatPrior())
+    laplace = fit_laplace(posterior, find_optimum(posterior, progress=False))
+    found = learning_coefficient(laplace, num_chains=4, num_warmup=50, num_samples=50)
+    assert found.quadratic == pytest.approx(1.0, abs=1e-6)  # k / 2
+
+
+def test_ctrl_c_is_passed_on(teacher_laplace, monkeypatch):
+    add = Recorder.add
+
+    def interrupted(self, *arguments):
+        if self.count == 8:
+            raise KeyboardInterrupt
+        add(self, *arguments)
+
+    monkeypatch.setattr(Recorder, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learning_coefficient(teacher_laplace, num_samples=20)

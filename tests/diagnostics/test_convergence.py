@@ -86,3 +86,12 @@ def test_the_verdict_says_how_many_chains_never_moved(linear_laplace):
     agreement = compare(linear_laplace, tree)
     assert agreement.verdict == "chains not converged: no verdict"
     assert agreement.reasons[0].startswith("4 of 4 chains never moved")
+
+
+def test_draws_that_are_not_numbers_have_not_converged(rng):
+    draws = rng.standard_normal((4, 100, 3))
+    draws[0, 3, 1] = np.nan
+    for statistic in (rhat, ess):
+        found = statistic(draws)
+        assert np.isnan(found[1])
+        assert np.isfinite(found[[0, 2]]).all()

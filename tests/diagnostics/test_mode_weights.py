@@ -14,7 +14,7 @@ from bayesnn.diagnostics import PREDICTIVES, add_predictions, mode_weights, pred
 from bayesnn.diagnostics.leave_one_out import leave_one_out
 from bayesnn.diagnostics.stacking import stack
 from bayesnn.laplace import LaplaceMixture, fit_laplace
-from bayesnn.models import FunctionModel
+from bayesnn.models import MLP, FunctionModel
 from bayesnn.optimum import find_optimum
 from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.sampling import sample
@@ -325,3 +325,13 @@ def test_weight_matrices_of_the_tree_have_the_mode_beside_them(tree, laplaces):
     draws = tree["posterior"].to_dataset()
     assert weight_matrix(draws, laplaces[0].posterior.model.weight_blocks).shape == (7, 500, 1)
     assert draws["w"].coords["mode"].dims == ("chain",)
+
+
+def test_rows_whose_noise_is_not_known_have_no_predictions(linear_data):
+    x, y = linear_data
+    posterior = Posterior(MLP(3, (), 1), x, y, Gaussian(np.linspace(0.2, 0.6, len(x))), NormalPrior(1.0))
+    laplace = fit_laplace(posterior, find_optimum(posterior, progress=False))
+    tree = sample(laplace, num_chains=2, num_warmup=20, num_samples=8, seed=0)
+    for inputs in (x, x[:5]):
+        with refuses("noise", "one sigma_noise per training row", "one sigma_noise for all rows"):
+            add_predictions(tree, laplace, inputs)

@@ -1,15 +1,16 @@
 """Growth studies: nothing twice, what fails is recorded, and rates that theory knows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from bayesnn import MLP, Gaussian, NormalPrior, Posterior
 from bayesnn.errors import BayesnnError
-from bayesnn.growth import Growth, Record, Subsamples, data_growth
+from bayesnn.growth import Growth, Record, Subsamples, Twin, cell, data_growth
 from bayesnn.growth.rates import fit_rate, medians
 from bayesnn.growth.record import OK
+from bayesnn.sampling.chains import Recorder
 from tests.growth.studies import SIZES, SMALL, TEACHER, TWO_FOR_ONE
 from tests.refusals import refuses
 
@@ -179,3 +180,64 @@ def test_bad_input(tmp_path):
     file.write_text('{"format": 0}')
     with refuses("directory", "another version", "removed"):
         data_growth(TEACHER, [60], directory=tmp_path, **(SMALL | {"replicates": 1}))
+
+
+def test_noise_that_is_inferred_follows_from_size_to_size():
+    posterior = TEACHER(120, 0)
+    make = Subsamples(Posterior(posterior.network, posterior.x, posterior.y, Gaussian("infer"), posterior.prior))
+    found = data_growth(make, SIZES, **SMALL)
+    assert [record.message for record in found.records if record.status != OK] == []
+
+
+def test_a_twin_has_the_noise_that_was_inferred():
+    x = np.linspace(-1.0, 1.0, 4000)[:, None]
+    real = Posterior(MLP(1, (), 1), x, x, Gaussian("infer"), NormalPrior(1.0))
+    twin = Twin(real, np.array([2.0, 0.0, np.log(0.3)]))(4000, 0)
+    off = twin.y - 2.0 * twin.x
+    assert twin.y.shape == (4000, 1)
+    assert abs(off.std() / 0.3 - 1.0) < 4.5 / np.sqrt(2 * 4000)
+    with refuses("weights", "shape (2,)", "shape (3,)"):
+        Twin(real, np.array([2.0, 0.0]))(100, 0)
+
+
+def test_each_rows_noise_goes_with_it():
+    x, sigma = np.arange(6.0)[:, None], np.linspace(0.1, 0.6, 6)
+    whole = Posterior(MLP(1, (), 1), x, 2 * x, Gaussian(sigma), NormalPrior(1.0))
+    for n in (4, 6):
+        part = Subsamples(whole)(n, 3)
+        np.testing.assert_array_equal(part.likelihood.noise_sds(n)[:, 0], sigma[part.x[:, 0].astype(int)])
+    twin = Twin(whole, np.array([2.0, 0.0]))(6, 3)
+    assert twin.y.shape == (6, 1)
+
+
+def test_ctrl_c_ends_a_study_and_keeps_no_part_of_a_cell(tmp_path, monkeypatch):
+    add = Recorder.add
+
+    def interrupted(self, *arguments):
+        if self.count == 20:
+            raise KeyboardInterrupt
+        add(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            data_growth(TEACHER, SIZES, directory=tmp_path, executor="serial", **SMALL)
+    with monkeypatch.context() as patch:
+        search = cell.find_optimum
+        patch.setattr(cell, "find_optimum", lambda *a, **how: replace(search(*a, **how), interrupted=True))
+        with pytest.raises(KeyboardInterrupt):
+            data_growth(TEACHER, SIZES, directory=tmp_path, executor="serial", **SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_replicate_has_no_interval():
+    sizes = np.array([100.0, 200.0, 400.0, 800.0])
+    rate, _ = fit_rate("hessian_kl", sizes, 5.0 / sizes[:, None], -1.0)
+    assert rate.slope == pytest.approx(-1.0)
+    assert np.isnan(rate.slope_interval).all()
+    assert not rate.follows
+    assert np.isnan(rate.holds_from)
+    records = tuple(Record(int(n), 0, "key", OK, numbers={"hessian_kl": 5.0 / n, "converged": 1.0}) for n in sizes)
+    enough = Growth(records).good_enough(0.01)
+    assert np.isnan(enough.n)
+    assert "one replicate" in enough.reason

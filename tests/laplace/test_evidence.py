@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from bayesnn.laplace import fit_laplace, maximize_evidence
+from bayesnn.laplace import evidence, fit_laplace, maximize_evidence
 from bayesnn.models import MLP
 from bayesnn.optimum import Status, find_optimum
 from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
@@ -175,3 +177,10 @@ def test_other_hyperparameters_are_refused(linear_data, likelihood, prior, argum
     post = Posterior(MLP(3, (), 1), *linear_data, likelihood, prior)
     with refuses(argument, "", wants):
         maximize_evidence(post)
+
+
+def test_ctrl_c_in_the_search_is_passed_on(teacher_posterior, monkeypatch):
+    search = evidence.find_optimum
+    monkeypatch.setattr(evidence, "find_optimum", lambda *a, **how: replace(search(*a, **how), interrupted=True))
+    with pytest.raises(KeyboardInterrupt):
+        maximize_evidence(teacher_posterior)

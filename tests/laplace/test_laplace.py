@@ -250,3 +250,24 @@ def test_noise_of_new_targets_is_refused_where_each_row_has_its_own(linear_data)
     laplace = Linear(*linear_data, np.linspace(0.1, 1.0, 30), np.ones(4)).laplace
     with refuses("noise", "one sigma_noise per training row", "one sigma_noise for all rows"):
         laplace.predict(NEW_X, noise=True)
+
+
+def test_eigendirections_keep_their_digits_where_the_precision_has_lost_them():
+    # inputs that say 1e10 times less of one direction than of another: the precision's condition is 1e20
+    rng = np.random.default_rng(0)
+    turn, lengths = np.linalg.qr(rng.standard_normal((3, 3)))[0], np.array([1.0, 1e-5, 1e-10])
+    x = np.linalg.qr(rng.standard_normal((50, 3)))[0] @ (lengths[:, None] * turn.T)
+    posterior = Posterior(MLP(3, (), 1, bias=False), x, x @ np.ones(3), Gaussian(0.5), FlatPrior())
+    sd, directions = fit_laplace(posterior, np.ones(3)).eigendirections
+    # rounding of the inputs, 1e-16 of the longest, is 1e-6 of the shortest
+    np.testing.assert_allclose(sd, 0.5 / lengths[::-1], rtol=1e-4)
+    np.testing.assert_allclose(np.abs((directions * turn[:, ::-1]).sum(axis=0)), 1.0, atol=1e-4)
+
+
+def test_the_functions_covariance_is_without_inferred_noise(linear_data):
+    x, y = linear_data
+    posterior = Posterior(MLP(3, (), 1), x, y, Gaussian("infer"), NormalPrior(1.0))
+    laplace = fit_laplace(posterior, find_optimum(posterior, seed=0, progress=False))
+    covariance = laplace.functional_covariance(NEW_X)
+    assert covariance.shape == (3, 3)
+    np.testing.assert_allclose(np.sqrt(np.diag(covariance)), laplace.predict(NEW_X).sd[:, 0])

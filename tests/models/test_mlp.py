@@ -164,3 +164,14 @@ def test_weights_of_another_length_are_refused(method):
     net = MLP(2, (2,), 1)
     with refuses("weights", "shape (8,)", "9"):
         getattr(net, method)(np.zeros(8), np.zeros((3, 2)))
+
+
+def test_whole_numbers_are_weights(rng):
+    net, x = MLP(2, (2,), 1), rng.standard_normal((5, 2))
+    whole = np.arange(net.n_weights)
+    cotangent = np.ones((5, 1))
+    for method in (net.vjp, net.squared_vjp):
+        outputs, pull = method(whole, x)
+        expected, expected_pull = method(whole.astype(float), x)
+        np.testing.assert_array_equal(outputs, expected)
+        np.testing.assert_array_equal(pull(cotangent), expected_pull(cotangent))

@@ -1,9 +1,20 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
 
-from bayesnn.models import MLP, canonicalize, log_symmetry_order, nearest_image, random_images
+from bayesnn.models import (
+    MLP,
+    StandardWeights,
+    Symmetries,
+    WithConstants,
+    canonicalize,
+    log_symmetry_order,
+    nearest_image,
+    nearest_images,
+    random_images,
+)
 from tests import oracles
 from tests.refusals import refuses
 
@@ -125,3 +136,44 @@ def test_canonicalize_refuses_what_is_no_weight_vector(argument, weights, refere
     net = MLP(2, (1,), 1)
     with refuses(argument, "", "5"):
         canonicalize(net, weights, reference)
+
+
+def test_a_density_has_the_symmetries_that_its_prior_keeps():
+    net = MLP(2, (2, 3), 1)
+    k, ones = net.n_weights, np.ones(net.n_weights)
+    assert Symmetries.of(net) == Symmetries((True, True), (True, True))
+    assert Symmetries.of(net, ones, np.zeros(k)) == Symmetries.of(net)
+    assert Symmetries.of(net, ones, np.full(k, 0.5)) == Symmetries((True, True), (False, False))
+    one_apart = ones.copy()
+    one_apart[0] = 2.0  # of W1, into the first unit of the first layer
+    assert Symmetries.of(net, one_apart, np.zeros(k)) == Symmetries((False, True), (True, True))
+    between = np.zeros(k)
+    between[6] = 0.5  # of W2, from the first unit of one layer to the first of the next
+    assert Symmetries.of(net, ones, between) == Symmetries((False, False), (False, False))
+    relu = MLP(2, (2,), 1, activation="relu")
+    assert Symmetries.of(relu) == Symmetries((True,), (False,))
+    centre = np.full(k, 0.5)
+    standard = StandardWeights(net, np.zeros(k, dtype=int), centre, np.zeros(1))
+    assert Symmetries.of(standard) == Symmetries((True, True), (False, False))
+    assert Symmetries.of(WithConstants(net, ["c"]), np.ones(k + 1), np.zeros(k + 1)) == Symmetries.of(net)
+    assert Symmetries.of(NotAnMLP()) == Symmetries()
+
+
+@pytest.mark.parametrize(("permutes", "flips"), [(True, False), (False, True), (False, False)])
+def test_the_nearest_image_is_one_of_those_that_count(permutes, flips):
+    net, those = MLP(2, (3,), 1), Symmetries((permutes,), (flips,))
+    orders = list(itertools.permutations(range(3))) if permutes else [(0, 1, 2)]
+    signs = list(itertools.product((1.0, -1.0), repeat=3)) if flips else [(1.0, 1.0, 1.0)]
+    for seed in range(25):
+        weights, reference = np.random.default_rng(seed).standard_normal((2, net.n_weights))
+        incoming, bias, outgoing, last = weights[:6].reshape(2, 3), weights[6:9], weights[9:12], weights[12:]
+        images = [
+            np.concatenate([(incoming[:, order] * s).ravel(), bias[list(order)] * s, outgoing[list(order)] * s, last])
+            for order in map(list, orders)
+            for s in map(np.array, signs)
+        ]
+        expected = min(images, key=lambda image: ((image - reference) ** 2).sum())
+        assert np.array_equal(nearest_image(net, weights, reference, those), expected)
+        folded, _ = nearest_images(net, np.stack(images), reference, those)
+        assert np.array_equal(folded, np.broadcast_to(expected, folded.shape))
+        assert math.isclose(math.exp(log_symmetry_order(net, those)), len(images), rel_tol=1e-12)

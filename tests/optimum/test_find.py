@@ -1,8 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 
 import bayesnn.optimum.find as find_module
-from bayesnn.models import MLP, nearest_image
+from bayesnn.laplace import fit_laplace, maximize_evidence
+from bayesnn.models import MLP, FunctionModel, nearest_image
 from bayesnn.optimum import OptimumError, Status, find_optimum
 from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
 from tests import oracles
@@ -221,3 +224,62 @@ def test_ctrl_c_before_anything_is_done_is_passed_on(teacher_posterior, monkeypa
 def test_prior_precision_outweighing_the_data_pulls_the_weights_to_zero(teacher_data):
     small = Posterior(MLP(2, (2,), 1), *teacher_data, Gaussian(0.1), NormalPrior(1e8))
     assert np.abs(find_optimum(small, seed=0).weights).max() < 1e-3
+
+
+def test_images_that_the_prior_tells_apart_are_optima_of_their_own():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-2.0, 2.0, (400, 1))
+    y = np.tanh(2 * x) - 0.7 * np.tanh(x - 1) + 0.05 * rng.standard_normal((400, 1))
+    posterior = Posterior(MLP(1, (2,), 1), x, y, Gaussian(0.05), NormalPrior(1.0, prior_mean=0.5))
+    one = find_optimum(posterior, n_starts=12, seed=0, progress=False).weights
+    images = []
+    for signs in itertools.product((1.0, -1.0), repeat=2):
+        turned = one.copy()
+        for block in (slice(0, 2), slice(2, 4), slice(4, 6)):  # W1, b1, W2
+            turned[block] *= signs
+        images.append(find_optimum(posterior, start=turned, progress=False))
+    images.sort(key=lambda optimum: optimum.log_density)
+    assert images[-1].log_density > images[0].log_density + 0.5
+    # the worst image first, and starts enough to meet the others
+    found = find_optimum(posterior, start=images[0].weights, n_starts=40, seed=0, progress=False)
+    assert found.log_density == pytest.approx(images[-1].log_density, abs=1e-6)
+    assert fit_laplace(posterior, found).log_symmetry_order == pytest.approx(np.log(2.0))  # units may change places
+
+
+def test_lbfgs_ends_where_no_matrix_fits(teacher_posterior, monkeypatch):
+    for module in ("find", "descent", "certificate"):
+        monkeypatch.setattr(f"bayesnn.optimum.{module}.square_fits", lambda size: False)
+
+    def never(*_):
+        raise AssertionError("a matrix")
+
+    for name in ("hessian", "ggn", "factor_ggn"):
+        monkeypatch.setattr(teacher_posterior, name, never)
+    found = find_optimum(teacher_posterior, method="l-bfgs", n_starts=2, seed=0, progress=False)
+    assert not found.certificate.is_optimum  # nothing was proved
+    _, gradient = teacher_posterior.value_and_gradient(found.weights)
+    assert np.abs(gradient).max() < 1e-2
+
+
+def test_where_no_matrix_fits_a_flat_prior_is_not_called_singular(linear_data, monkeypatch):
+    x, y = linear_data
+    posterior = Posterior(MLP(3, (), 1), x, y, Gaussian(0.4), FlatPrior())
+    for module in ("find", "descent", "certificate"):
+        monkeypatch.setattr(f"bayesnn.optimum.{module}.square_fits", lambda size: False)
+    found = find_optimum(posterior, method="l-bfgs", seed=0, progress=False)
+    assert found.status is Status.stalled
+
+
+def test_a_model_that_has_no_output_at_zero_is_certified():
+    def rate(w, x):
+        if w[0] <= 0.0:
+            raise ValueError("a rate above 0")
+        return np.exp(-x / w[0])
+
+    x = np.linspace(0.0, 3.0, 30)
+    y = np.exp(-x / 1.5) + 0.02 * np.random.default_rng(0).standard_normal(30)
+    posterior = Posterior(FunctionModel(rate, ["scale"]), x, y, Gaussian(0.02), FlatPrior())
+    found = find_optimum(posterior, start=[1.4], progress=False)
+    assert found.status is Status.converged
+    tuned = maximize_evidence(Posterior(posterior.network, x, y, Gaussian(0.02), NormalPrior(1.0)), found)
+    assert tuned.tuning.status is Status.converged

@@ -1,5 +1,7 @@
 """Hops: single units drawn anew, from where searches ended."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -111,3 +113,16 @@ def test_bad_input():
         find_optimum(wavy(()), n_hops=4)
     with refuses("posterior", "one of DeepLinear", "hidden units"):
         next(hop(linear, [], 4, np.random.default_rng(0)))
+
+
+def test_the_bar_counts_starts_and_hops(monkeypatch):
+    ticks = []
+
+    @contextmanager
+    def counting(description, total, show=None):
+        yield lambda steps=1, /, **figures: ticks.append((steps, total))
+
+    monkeypatch.setattr("bayesnn.optimum.find.progress_bar", counting)
+    find_optimum(wavy(), n_starts=3, n_hops=20, seed=0)
+    assert sum(steps for steps, _ in ticks) == ticks[0][1] == 23
+    assert len(ticks) > 23  # the climbs that end what hops began

@@ -208,3 +208,24 @@ def test_what_is_asked_of_data_is_refused():
             ask()
     with refuses("curvature", "'fisher' of a LogDensity", "'hessian'"):
         fit_laplace(target, MEAN, curvature="fisher")
+
+
+@pytest.mark.parametrize("curvature", ["ggn", "hessian"])
+def test_every_structure_is_that_of_the_precision(target, curvature):
+    for structure in ("full", "diag", "layer", "last_layer"):
+        laplace = fit_laplace(target, MEAN, curvature=curvature, structure=structure)
+        expected = np.diag(np.diag(PRECISION)) if structure == "diag" else PRECISION  # of one layer
+        np.testing.assert_allclose(laplace.posterior_precision, expected, atol=1e-4)
+    with refuses("prior" if curvature == "ggn" else "curvature", "", "'"):
+        fit_laplace(target, MEAN, curvature=curvature, structure="lowrank")
+    columns = np.eye(3)[:, :2]
+    np.testing.assert_allclose(target.fisher_product(MEAN, columns), PRECISION @ columns, atol=1e-4)
+    value, diagonal = target.value_and_fisher_diagonal(MEAN)
+    np.testing.assert_allclose(diagonal, np.diag(PRECISION), atol=1e-4)
+    assert value == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("names", [["rate [1/s]", "b"], ["chain", "b"], ["a", "draw"]])
+def test_names_that_the_tree_of_the_draws_cannot_hold_are_refused(names):
+    with refuses("names", repr(next(n for n in names if n not in "ab")), "without '/' and none of chain, draw"):
+        LogDensity(lambda w: -0.5 * (w**2).sum(), names)

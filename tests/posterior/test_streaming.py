@@ -23,6 +23,7 @@ from bayesnn import (
     find_optimum,
     fit_laplace,
     maximize_evidence,
+    sample,
 )
 from bayesnn.errors import ArgumentError
 from bayesnn.executors import sum_in_threads
@@ -567,3 +568,38 @@ def test_threads_handle_overflow_as_their_caller_does():
     assert np.isinf(total).all()
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):
         sum_in_threads([squares, squares], 2)
+
+
+@pytest.mark.parametrize("columns", [(), (1,)])
+def test_chains_of_a_column_in_a_file_are_kept_with_it(columns, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((30, 2))
+    y = (x[:, 0] + 0.5 * rng.standard_normal(30)).reshape(30, *columns)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    there = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy"]
+    posterior = Posterior(MLP(2, (2,), 1), *there, Gaussian(0.5), NormalPrior(1.0))
+    laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=8, seed=0, progress=False))
+    tree = sample(laplace, num_chains=2, num_warmup=20, num_samples=8, seed=0)
+    assert tree["observed_data"]["y"].dims == ("obs", "output")
+    np.testing.assert_array_equal(tree["observed_data"]["y"].values[:, 0], y.reshape(-1))
+
+
+@pytest.mark.parametrize("keeper", list(KEEPERS), ids=str)
+def test_chains_of_data_kept_outside_have_all_groups(keeper, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((N, 2))
+    y = x[:, :1] + 0.5 * rng.standard_normal((N, 1))
+    there = kept(keeper, tmp_path, x, y)
+    here, outside = (Posterior(MLP(2, (2,), 1), *pair, Gaussian(0.5), NormalPrior(1.0)) for pair in ((x, y), there))
+    optimum = find_optimum(here, n_starts=8, seed=0, progress=False).weights
+    how = {"num_chains": 2, "num_warmup": 20, "num_samples": 8, "seed": 0, "move": "hmc", "metric": "laplace"}
+    one, other = (sample(fit_laplace(post, optimum), **how) for post in (here, outside))
+    assert set(one.children) == set(other.children)
+    for group in ("observed_data", "constant_data", "posterior_predictive"):
+        assert other[group].sizes == one[group].sizes
+    # what would not fit is left out, or there is less of it
+    monkeypatch.setattr("bayesnn.sampling.assemble.LARGEST_LOG_LIKELIHOOD", 2 * N * 3)
+    assert sample(fit_laplace(here, optimum), **how)["posterior_predictive"].sizes["draw"] == 3
+    monkeypatch.setattr("bayesnn.sampling.assemble.LARGEST_LOG_LIKELIHOOD", 50)
+    assert "posterior_predictive" not in sample(fit_laplace(here, optimum), **how).children

@@ -1,6 +1,6 @@
 import numpy as np
 
-from bayesnn import MLP, Gaussian, HeteroscedasticGaussian, NormalPrior, Posterior
+from bayesnn import MLP, Gaussian, HeteroscedasticGaussian, LogDensity, NormalPrior, Posterior
 from bayesnn.sampling import journey
 from bayesnn.sampling.journey import Journey, _Chains
 from bayesnn.sampling.moves.dynamics import Isokinetic
@@ -159,3 +159,5 @@ def test_arguments_are_refused():
         journey(posterior, good, energy_variance=(0.5, 0))
     with refuses("energy_variance", "(0.5,)", "two finite numbers"):
         journey(posterior, good, energy_variance=(0.5,))
+    with refuses("posterior", "1 weight", "at least 2: directions turn"):
+        journey(LogDensity(lambda w: -0.5 * w[0] ** 2, ["a"]), [[5.0], [6.0]])

@@ -107,7 +107,7 @@ def test_no_more_is_tried_than_makes_about_one_jump_a_step(several):
 
 
 def test_jumps_that_are_never_accepted_are_given_up(several, monkeypatch):
-    monkeypatch.setattr(moves.ModeJump, "log_mixture", lambda self, kept, heights: -np.inf)
+    monkeypatch.setattr(moves.ModeJump, "log_mixture", lambda self, kept, heights, anchors: -np.inf)
     tree = sample(several, **SHORT)
     assert tree["tempering"].attrs["is_jumping"] == 0
     assert not tree["tempering"]["num_jumps"].values.any()
@@ -143,3 +143,27 @@ def test_of_two_hidden_layers_replicas_are_exchanged_without_jumps():
     laplace = fit_laplace(posterior, find_optimum(posterior, n_starts=4, seed=0, progress=False))
     tree = sample(laplace, move="replica_exchange", **SHORT)
     assert tree["tempering"].attrs["num_modes"] == 0
+
+
+@pytest.mark.parametrize("is_odd", [True, False])
+def test_of_all_images_one_counts_even_where_a_unit_is_nothing_or_another_again(is_odd):
+    activation = "tanh" if is_odd else "softplus"
+    x = np.linspace(-1, 1, 30)[:, None]
+    posterior = Posterior(MLP(1, (3,), 1, activation=activation), x, np.sin(5 * x), Gaussian(0.3), NormalPrior(1.0))
+    optimum = find_optimum(posterior, n_starts=4, seed=0, progress=False)
+    move = moves.ModeJump(posterior.marginal(), [fit_laplace(posterior, optimum)])
+    rng = np.random.default_rng(0)
+    for first, second, third in (([0.0, 0.0], [1.0, 2.0], [0.5, -1.0]), ([1.0, 2.0], [1.0, 2.0], [0.5, -1.0])):
+        move.centres = np.stack([first, second, third], axis=1).reshape(1, 6)
+        for _ in range(20):
+            kept = rng.standard_normal(6)
+            signs = list(itertools.product((1.0, -1.0), repeat=3)) if is_odd else [(1.0,) * 3]
+            images = [
+                (kept.reshape(2, 3)[:, list(order)] * np.array(flips)).ravel()
+                for order in itertools.permutations(range(3))
+                for flips in signs
+            ]
+            (anchor,) = move.anchors
+            assert sum(np.array_equal(move.images.nearest(image, anchor), image) for image in images) == 1
+            heights = [move.log_mixture(image, np.zeros(1), move.anchors) for image in images]
+            assert np.allclose(heights, heights[0])

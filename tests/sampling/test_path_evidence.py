@@ -7,6 +7,7 @@ from scipy.stats import multivariate_normal
 
 from bayesnn import MLP, Bernoulli, FlatPrior, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace
 from bayesnn.sampling import log_evidence, path_evidence
+from bayesnn.sampling.moves import ReplicaExchange
 from bayesnn.sampling.path_evidence import bennett
 from tests.refusals import refuses
 from tests.two_weights import GRID, dense, two_weights
@@ -132,8 +133,38 @@ def test_what_has_no_evidence_is_refused():
         ("num_chains", 3, "at least 4"),
         ("num_warmup", 5, "at least 20"),
         ("num_samples", 2, "at least 10"),
+        ("num_integration_steps", 0, "at least 1"),
     ):
         with refuses(argument, str(value), wants):
             log_evidence(laplace, **{argument: value})
     with refuses("target", "", "a Laplace"):
         log_evidence("laplace")
+
+
+def test_draws_without_a_density_count_for_nothing():
+    rng = np.random.default_rng(0)
+    # q_0 standard normal, q_1 half of it: Z_1 / Z_0 = 1/2, and every other draw of q_0 has no q_1
+    zero, one = rng.standard_normal(4000), np.abs(rng.standard_normal(4000))
+    up, down = np.where(zero > 0.0, 0.0, -np.inf), np.zeros_like(one)
+    # the estimate is that of a share of 4000 draws
+    assert abs(np.exp(bennett(up, down)) - 0.5) < 4.5 * 0.5 / np.sqrt(4000)
+
+
+def test_draws_of_a_prior_without_a_density_leave_an_estimate(monkeypatch):
+    neighbours, calls, missing = ReplicaExchange.neighbours, [], slice(3, 4)
+
+    def some_missing(self, *arguments):
+        up, down = neighbours(self, *arguments)
+        calls.append(1)
+        if len(calls) - 1 in range(20)[missing]:
+            up[-1, 0] = np.nan
+        return up, down
+
+    monkeypatch.setattr(ReplicaExchange, "neighbours", some_missing)
+    found = log_evidence(laplace_of(two_weights()), seed=0, **(EFFORT | {"num_samples": 20}))
+    assert np.isfinite([found.log_evidence, found.error, found.upward, found.downward]).all()
+    calls, missing = [], slice(0, 20)  # of one system all
+    found = log_evidence(laplace_of(two_weights()), seed=0, **(EFFORT | {"num_samples": 20}))
+    assert np.isfinite(found.log_evidence)
+    assert not found.has_converged
+    assert "without a draw in common" in str(found)

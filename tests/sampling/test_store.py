@@ -377,3 +377,10 @@ def test_the_run_file_can_be_read(teacher_laplace, tmp_path):
     run = json.loads((tmp_path / "run.json").read_text())
     assert run["seed"] == 2
     assert run["model"] == "MLP(2, (2,), 1, activation='tanh', bias=True)"
+
+
+def test_a_finished_run_of_an_unadjusted_move_is_read_as_it_was(teacher_laplace, tmp_path):
+    arguments = SHORT | {"move": unadjusted(teacher_laplace)}
+    first = sample(teacher_laplace, **arguments, store=tmp_path)
+    assert "unknown" not in settings_of(first)["bias"]
+    assert sample(teacher_laplace, **arguments, store=tmp_path).identical(first)

@@ -7,8 +7,9 @@ from bayesnn.checks import positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.models import MLP
 from bayesnn.posterior.fused.chains import GRADIENT, LEAPFROG, VALUE
-from bayesnn.posterior.fused.collapsed import OutputLayer, run_collapsed, run_collapsed_shared
+from bayesnn.posterior.fused.collapsed import run_collapsed, run_collapsed_shared
 from bayesnn.posterior.fused.network import Problem
+from bayesnn.posterior.fused.output_layer import OutputLayer
 from bayesnn.posterior.fused.problem import as_mlp, problem_of
 from bayesnn.posterior.fused.sharing import Pace, share_out
 from bayesnn.posterior.fused.unit_steps import run_unit_steps, run_unit_steps_shared

@@ -11,16 +11,10 @@ from numba import njit, prange
 
 from bayesnn.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from bayesnn.posterior.fused.activations import activate
-from bayesnn.posterior.fused.collapsed import (
-    OutputLayer,
-    Space,
-    find_outputs,
-    noise_precision_of,
-    solve_outputs,
-    space_for,
-)
+from bayesnn.posterior.fused.collapsed import find_outputs
 from bayesnn.posterior.fused.compiling import inlined, reordered
 from bayesnn.posterior.fused.network import Problem
+from bayesnn.posterior.fused.output_layer import OutputLayer, Space, noise_precision_of, solve_outputs, space_for
 from bayesnn.posterior.fused.packs import plain
 from bayesnn.posterior.fused.products import NO_SLOPE, add_outer, put_products
 from bayesnn.posterior.unit_steps import UnitSteps

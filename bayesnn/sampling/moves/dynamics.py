@@ -8,6 +8,9 @@ import numpy as np
 from bayesnn.arrays import FloatArray
 from bayesnn.sampling.metric import Metric
 
+# Exponent of the noise beyond which a direction is forgotten to the last bit, and more would only overflow.
+FORGOTTEN = 75.0
+
 type ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 # Weights, momenta (walkers, k), log densities (walkers,) and gradients (walkers, k).
 type Phase = tuple[FloatArray, FloatArray, FloatArray, FloatArray]

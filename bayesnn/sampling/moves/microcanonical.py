@@ -12,7 +12,7 @@ from bayesnn.errors import ArgumentError
 from bayesnn.sampling.adaptation import EnergyErrorTuning, StepSizeAdaptation
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves.base import MoveStats, PreconditionedMove, check_callable
-from bayesnn.sampling.moves.dynamics import Isokinetic, lengths
+from bayesnn.sampling.moves.dynamics import FORGOTTEN, Isokinetic, lengths
 from bayesnn.sampling.moves.hmc import DIVERGENCE, HMC
 
 # Variance of the energy error of a step, per dimension, that Robnik et al. (2023), section 4.2, aim at.
@@ -108,7 +108,7 @@ class MicrocanonicalLangevin(PreconditionedMove):
     (100, 4, 3)
     """
 
-    state_names = (*PreconditionedMove.state_names, "num_integration_steps", "_known")
+    state_names = (*PreconditionedMove.state_names, "num_integration_steps", "seen_last", "_known")
 
     def __init__(
         self,
@@ -129,6 +129,8 @@ class MicrocanonicalLangevin(PreconditionedMove):
         self.dynamics = Isokinetic()
         # Weights, momenta, log densities and gradients after the last step.
         self._known: tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None = None
+        #: Variance of the energy errors of the last draw, per dimension, in the mean over the walkers.
+        self.seen_last = np.nan
 
     @property
     def default_step_size(self) -> float:
@@ -153,7 +155,7 @@ class MicrocanonicalLangevin(PreconditionedMove):
 
     def words(self) -> str:
         """Say what its draws are not."""
-        seen = "unknown" if self.stats is None else f"{float(self.seen().mean()):.2g}"
+        seen = "unknown" if np.isnan(self.seen_last) else f"{self.seen_last:.2g}"
         return (
             f"draws are not adjusted: their bias is of second order in the step, {self.step_size:.3g}, whose energy "
             f"errors have a variance of {seen} a dimension, wanted {self.energy_variance:.2g}"
@@ -166,7 +168,7 @@ class MicrocanonicalLangevin(PreconditionedMove):
         n_walkers, size = weights.shape
         steps = np.full((n_walkers, 1), self.step_size)
         # Robnik et al. (2023), section 3.2: the direction is forgotten after a way of decoherence * sqrt(k).
-        noise = np.sqrt(np.expm1(2.0 * self.step_size / self.decoherence) / size)
+        noise = np.sqrt(np.expm1(min(2.0 * self.step_size / self.decoherence, FORGOTTEN)) / size)
         squares, stays = np.zeros(n_walkers), np.zeros(n_walkers, dtype=bool)
         for _ in range(self.num_integration_steps):
             before = log_prob
@@ -187,12 +189,14 @@ class MicrocanonicalLangevin(PreconditionedMove):
             turned = turned + noise * model.random.standard_normal(turned.shape)
             momenta = turned / lengths(turned)
         self._known = weights, momenta, log_prob, gradient
+        energy_variance = squares / (self.num_integration_steps * size)
+        self.seen_last = float(energy_variance.mean())
         self.stats = MoveStats(
             acceptance_rate=np.ones(n_walkers),
             energy=-log_prob,
             diverging=stays,
             n_steps=self.num_integration_steps,
-            energy_variance=squares / (self.num_integration_steps * size),
+            energy_variance=energy_variance,
         )
         accepted = np.ones(n_walkers, dtype=bool)
         return self.update(state, State(weights, log_prob=log_prob), accepted), accepted

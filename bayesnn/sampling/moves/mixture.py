@@ -13,6 +13,16 @@ from bayesnn.errors import ArgumentError
 from bayesnn.sampling.moves.base import TrackedMove, WalkerMove
 
 
+def members_of(move: TrackedMove) -> tuple[TrackedMove, ...]:
+    """Return the moves of a mixture, those of mixtures within it one by one; of any other move, itself.
+
+    Unlike its `parts`, a member is whole: replica exchange is one, its trajectories are none.
+    """
+    if not isinstance(move, Mixture):
+        return (move,)
+    return tuple(member for each in move.moves for member in members_of(each))
+
+
 class Mixture(WalkerMove):
     """At every step one of several moves, drawn by chance, advances all walkers.
 

@@ -22,6 +22,8 @@ from bayesnn.sampling.unit_images import UnitImages
 EVIDENCE_POWER, LEAST_WEIGHT = 0.5, 1e-3
 # Proposals of a walker in a step: at most so many, and as many as make about one jump.
 MOST_TRIES, JUMPS_WANTED = 200, 1.0
+# By how much centres are moved where images are matched to them: beyond rounding, and of no other consequence.
+TIE_BREAK = 1e-9
 
 
 class ModeJump(WalkerMove):
@@ -156,6 +158,7 @@ class ModeJump(WalkerMove):
             How many proposals each accepted.
         """
         kept, log_prob, n_accepted = kept.copy(), log_prob.copy(), np.zeros(len(kept), dtype=np.int64)
+        anchors = self.anchors
         modes, proposed, own = self._draw(len(kept), random)
         values = self.marginal.log_density(proposed)
         thresholds = np.log(random.random_sample(modes.shape))
@@ -163,24 +166,34 @@ class ModeJump(WalkerMove):
         bounds = np.where(np.isnan(values), -np.inf, values) - own
         heights = self.heights
         for walker in range(len(kept)):
-            here = log_prob[walker] - self.log_mixture(kept[walker], heights)
+            here = log_prob[walker] - self.log_mixture(kept[walker], heights, anchors)
             for i in np.flatnonzero(np.isfinite(bounds[walker])):
                 if not bounds[walker, i] - here > thresholds[walker, i]:
                     continue
-                new, centre = proposed[walker, i], self.centres[modes[walker, i]]
-                if not np.array_equal(self.images.nearest(new, centre), new):
+                new, anchor = proposed[walker, i], anchors[modes[walker, i]]
+                if not np.array_equal(self.images.nearest(new, anchor), new):
                     continue  # counted in another image
-                there = values[walker, i] - self.log_mixture(new, heights)
+                there = values[walker, i] - self.log_mixture(new, heights, anchors)
                 if there - here > thresholds[walker, i]:
                     kept[walker], log_prob[walker], here = self.images.random(new, random), values[walker, i], there
                     n_accepted[walker] += 1
         return kept, log_prob, n_accepted
 
-    def log_mixture(self, kept: FloatArray, heights: FloatArray) -> float:
+    def log_mixture(self, kept: FloatArray, heights: FloatArray, anchors: FloatArray) -> float:
         """Log density, up to a constant, of the mixture of `heights` at coordinates (m,), modulo the symmetries."""
-        images = np.array([self.images.nearest(kept, centre) for centre in self.centres])
+        images = np.array([self.images.nearest(kept, anchor) for anchor in anchors])
         whitened = np.linalg.solve(self.scales, (images - self.centres)[..., None])[..., 0]
         return float(np.logaddexp.reduce(heights - 0.5 * (whitened**2).sum(axis=1)))
+
+    @property
+    def anchors(self) -> FloatArray:
+        """Where images are the nearest to (modes, m): the centres, but for a little that breaks ties.
+
+        A unit that is 0 at a centre is as near as its mirror image, and one that another equals as near as that: of
+        such images one must count, and not each.
+        """
+        generic: FloatArray = np.random.default_rng(0).standard_normal((1, self.centres.shape[1]))
+        return self.centres + TIE_BREAK * (1.0 + np.abs(self.centres).max(axis=1, keepdims=True)) * generic
 
     def _knows(self, centre: FloatArray) -> bool:
         """Whether an optimum is, up to a symmetry, one that is in the mixture."""
