@@ -39,7 +39,7 @@ def diagnose(tree: xr.DataTree, posterior: Posterior) -> Convergence:
     >>> from bayesnn import MLP, Gaussian, NormalPrior, sample
     >>> x = np.linspace(-1, 1, 40)[:, None]
     >>> post = Posterior(MLP(1, (), 1), x, 2 * x, Gaussian(0.5), NormalPrior(1.0))
-    >>> tree = sample(post, start="prior", num_chains=4, num_warmup=100, num_samples=250, seed=0)
+    >>> tree = sample(post, start="prior", num_chains=4, num_warmup=100, num_samples=1500, seed=0)
     >>> diagnose(tree, post).has_converged
     True
     """
