@@ -48,7 +48,7 @@ def written_whole(path: str | os.PathLike[str]) -> Generator[Path]:
 
 def synced(path: Path) -> None:
     """Wait until a file's content is on the disk."""
-    with path.open("rb") as written:
+    with path.open("r+b") as written:  # Windows flushes only what may be written
         os.fsync(written.fileno())
 
 

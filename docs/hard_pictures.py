@@ -1,6 +1,7 @@
 """Draw the pictures of hard-posteriors.md: ``python docs/hard_pictures.py``, half a minute on two cores.
 
-The first is of ``benchmarks/results/hard.json``; the second samples yacht 6-3-1 with and without replica exchange.
+The first is of ``hard.json`` and ``hard_more_peers.json`` of ``benchmarks/results``, each of one machine; the second
+samples yacht 6-3-1 with and without replica exchange.
 """
 
 import json
@@ -15,24 +16,33 @@ import bayesnn as bnn
 from bayesnn.report.figures import DRAWS, GAUSSIAN
 
 FOLDER = Path(__file__).parent
-IMAGES, RESULTS = FOLDER / "images", FOLDER.parent / "benchmarks" / "results" / "hard.json"
+IMAGES, RESULTS = FOLDER / "images", FOLDER.parent / "benchmarks" / "results"
 sys.path.insert(0, str(FOLDER.parent / "benchmarks"))
 OURS = "bayesnn"
 
 
 def beside_peers() -> None:
     """Worst R-hat of held-out outputs, ours and each peer's, entry by entry."""
-    results: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))["results"]
-    figure = Figure(figsize=(8, 0.9 + 0.5 * len(results)), layout="constrained")
+    files: list[list[dict[str, Any]]] = [
+        json.loads((RESULTS / name).read_text(encoding="utf-8"))["results"]
+        for name in ("hard.json", "hard_more_peers.json")
+    ]
+    labels = [f"{result['problem']}, noise {result['noise']}" for result in files[0]]
+    figure = Figure(figsize=(8, 0.9 + 0.5 * len(labels)), layout="constrained")
     axis = figure.add_subplot()
-    for place, result in enumerate(results):
-        rows = {name: row for name, row in result["samplers"].items() if row is not None}
-        peers = [row["rhat"] - 1.0 for name, row in rows.items() if name != OURS]
-        axis.plot(peers, np.full(len(peers), place), "o", color=GAUSSIAN, label="peers" if place == 0 else None)
-        if OURS in rows:
-            axis.plot(rows[OURS]["rhat"] - 1.0, place, "D", color=DRAWS, label=OURS if place == 0 else None)
+    for machine, results in enumerate(files):
+        fill = {"fillstyle": "full" if machine == 0 else "none"}
+        of_machine = ("", ", the slower machine")[machine]
+        for count, result in enumerate(results):
+            rows = {name: row for name, row in result["samplers"].items() if row is not None}
+            place = labels.index(f"{result['problem']}, noise {result['noise']}") + 0.2 * machine - 0.1
+            peers = [row["rhat"] - 1.0 for name, row in rows.items() if name != OURS]
+            label = f"peers{of_machine}" if count == 0 else None
+            axis.plot(peers, np.full(len(peers), place), "o", color=GAUSSIAN, label=label, **fill)
+            if OURS in rows:
+                label = f"{OURS}{of_machine}" if count == 0 else None
+                axis.plot(rows[OURS]["rhat"] - 1.0, place, "D", color=DRAWS, label=label, **fill)
     axis.axvline(0.05, color="#8a8f98", lw=1)
-    labels = [f"{result['problem']}, noise {result['noise']}" for result in results]
     axis.set(xscale="log", xlabel="worst R-hat of held-out outputs after 120 s, less 1", yticks=range(len(labels)))
     axis.set_yticklabels(labels)
     axis.invert_yaxis()

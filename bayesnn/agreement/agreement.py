@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from rich.table import Table
 
+from bayesnn.agreement.coordinates import n_informed
 from bayesnn.agreement.distances import Distances
 from bayesnn.agreement.findings import LIMITS, Finding, findings_of, worst_of
 from bayesnn.agreement.importance import ImportanceEvidence
@@ -169,7 +170,7 @@ class Agreement:
     @property
     def n_informed(self) -> int:
         """Number of directions along which the data say more than ten times what the prior says."""
-        return len(self.prior_share) if self.informed is None else len(self.informed.mean_shift)
+        return n_informed(self.prior_share)
 
     @property
     def predictive_gap(self) -> float:

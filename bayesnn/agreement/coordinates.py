@@ -37,8 +37,13 @@ class Coordinates:
     @property
     def n_informed(self) -> int:
         """Number of directions along which the data's precision is more than 10 times the prior's."""
-        return int(np.sum(self.prior_share < 1.0 / (1.0 + INFORMED)))
+        return n_informed(self.prior_share)
 
     def __call__(self, deviations: FloatArray) -> FloatArray:
         """Return coordinates (..., k) of deviations (..., k) from the mean."""
         return deviations @ self.whitening
+
+
+def n_informed(prior_share: FloatArray) -> int:
+    """Count directions along which the data's precision is more than 10 times the prior's, whose shares are (k,)."""
+    return int(np.sum(prior_share < 1.0 / (1.0 + INFORMED)))

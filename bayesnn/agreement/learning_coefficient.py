@@ -127,7 +127,9 @@ def learning_coefficient(
     if settings_of(tree)["interrupted"]:
         raise KeyboardInterrupt  # the figures are of whole chains
     weights = weight_matrix(group_of(tree, "posterior"), warm.model.weight_blocks)
-    losses = -posterior.log_likelihood(weights).sum(axis=-1)
+    flat = weights.reshape(-1, warm.n_weights)
+    # Summed by blocks of rows: one number for each row of each draw may be more than memory holds.
+    losses = (posterior.log_prior(flat) - posterior.log_density(flat)).reshape(weights.shape[:2])
     convergence = converge(tree, weights)
     effective = float(convergence.layout.ess(losses, "mean"))
     here = -float(posterior.log_likelihood(laplace.mean).sum())

@@ -13,6 +13,8 @@ from bayesnn.chain_statistics import Layout
 MOST_PRODUCTS = 200
 # Rows of which products of all pairs of coordinates are held at once, in numbers.
 BLOCK = 2_000_000
+# The tensor of so many third cumulants takes 512 MiB.
+LARGEST_TENSOR = 2**26
 # Root mean square of Kolmogorov's distribution.
 KOLMOGOROV_RMS = float(np.pi / np.sqrt(12.0))
 UNKNOWN = Distance(np.nan, np.nan, np.nan)
@@ -56,14 +58,8 @@ def skewness_distance(z: FloatArray, layout: Layout, random: np.random.Generator
     if standard is None:
         return UNKNOWN
     flat = standard.reshape(-1, standard.shape[-1])
-    size, k = flat.shape
-    first, second = np.triu_indices(k)
-    third = np.zeros((k, len(first)))
-    step = max(1, BLOCK // len(first))
-    for begin in range(0, size, step):
-        rows = flat[begin : begin + step]
-        third += rows.T @ (rows[:, first] * rows[:, second])
-    third *= np.sqrt(np.where(first == second, 1.0, 2.0)) / size
+    k = flat.shape[1]
+    length = _length_of_third(flat) if k * k * (k + 1) // 2 <= LARGEST_TENSOR else _length_by_pairs(flat)
     triples = random.integers(0, k, size=(MOST_PRODUCTS, 3)) if k**3 > MOST_PRODUCTS else _all_triples(k)
     a, b, c = (standard[..., triples[:, i]] for i in range(3))
     # Of the standardised draws nothing linear is left: the third Hermite polynomials are what varies.
@@ -73,7 +69,29 @@ def skewness_distance(z: FloatArray, layout: Layout, random: np.random.Generator
     spread = 1.0 + same[0] + same[1] + same[2] + 2.0 * same[0] * same[1]
     mean_variance = float(np.mean(spread / layout.ess(hermite, "mean")))
     total, degrees = k**3 * mean_variance, k * (k + 1) * (k + 2) / 6.0
-    return norm_of_errors(third.ravel(), np.array([total / degrees]), degrees)
+    return norm_of_errors(np.array([length]), np.array([total / degrees]), degrees)
+
+
+def _length_of_third(flat: FloatArray) -> float:
+    """Length of the mean of third products of draws (s, k), by the tensor."""
+    size, k = flat.shape
+    first, second = np.triu_indices(k)
+    third = np.zeros((k, len(first)))
+    step = max(1, BLOCK // len(first))
+    for begin in range(0, size, step):
+        rows = flat[begin : begin + step]
+        third += rows.T @ (rows[:, first] * rows[:, second])
+    return float(np.linalg.norm(third * np.sqrt(np.where(first == second, 1.0, 2.0)))) / size
+
+
+def _length_by_pairs(flat: FloatArray) -> float:
+    """Return the same by all pairs of draws: where the tensor would be larger than their table."""
+    size, cubes = len(flat), 0.0
+    step = max(1, BLOCK // size)
+    for begin in range(0, size, step):
+        products = flat[begin : begin + step] @ flat.T
+        cubes += float(np.einsum("ij,ij,ij->", products, products, products))
+    return float(np.sqrt(max(cubes, 0.0))) / size
 
 
 def kurtosis_distance(z: FloatArray, layout: Layout) -> Distance:

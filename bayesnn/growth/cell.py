@@ -9,7 +9,7 @@ from bayesnn.agreement import Agreement, compare
 from bayesnn.agreement.learning_coefficient import learning_coefficient
 from bayesnn.arrays import FloatArray
 from bayesnn.executors import at_most_cores
-from bayesnn.growth.record import FAILED, LEVELS, NO_OPTIMUM, OK, Record, key_of
+from bayesnn.growth.record import FAILED, LEVELS, NO_OPTIMUM, OK, OUT_OF_MEMORY, Record, key_of
 from bayesnn.laplace import Laplace, fit_laplace
 from bayesnn.models import nearest_image
 from bayesnn.optimum import certify, find_optimum, uninterrupted
@@ -109,6 +109,8 @@ def run_cell(make_posterior: MakePosterior, cell: Cell, settings: CellSettings, 
     try:
         with at_most_cores(threads):
             return _computed(make_posterior, cell, settings, key)
+    except MemoryError as error:
+        return Record(cell.n, cell.replicate, key, FAILED, f"{OUT_OF_MEMORY}: {error}")
     except Exception as error:  # whatever a user's model raises, the rest goes on
         return Record(cell.n, cell.replicate, key, FAILED, f"{type(error).__name__}: {error}")
 

@@ -14,6 +14,8 @@ FORMAT = 2
 # Of which quantiles are kept: a normal's at -2, -1, 0, 1 and 2 standard deviations.
 LEVELS = (0.02275, 0.15866, 0.5, 0.84134, 0.97725)
 OK, FAILED, NO_OPTIMUM = "ok", "failed", "no optimum"
+# How the message begins of a cell that failed for want of memory.
+OUT_OF_MEMORY = "out of memory"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from bayesnn.checks import describe, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.growth.cell import Cell, CellSettings, MakePosterior, run_cell
 from bayesnn.growth.growth import Growth
-from bayesnn.growth.record import FAILED, OK, Record
+from bayesnn.growth.record import FAILED, OK, OUT_OF_MEMORY, Record
 from bayesnn.growth.workers import TRIES, Workers, not_of_better_optima, workers_of
 from bayesnn.progress import Tick, progress_bar
 
@@ -157,7 +157,8 @@ class _Study:
                     self._submit(self._suspects.popleft(), workers, waiting)
                 elif not self._suspects and not (is_trial and waiting):
                     is_trial = False
-                    while self._ready:
+                    # What is computed where it is handed over has ended then, and is kept before the next one begins.
+                    while self._ready and not any(future.done() for future in waiting):
                         self._submit(self._ready.popleft(), workers, waiting)
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -173,7 +174,9 @@ class _Study:
     def _finish(self, future: Future[Record], job: "_Job", workers: Workers, is_trial: bool) -> None:
         error = future.exception()
         if error is None:
-            self._keep(future.result(), is_new=True)
+            record = future.result()
+            # No file of a cell for which there was no room: with more memory it may live.
+            self._keep(record, is_new=not record.message.startswith(OUT_OF_MEMORY))
         elif not workers.has_died(error):
             raise error
         else:
@@ -191,7 +194,12 @@ class _Study:
         """Find the next cell of a replicate, from a size on, that has no record yet."""
         for n in self._sizes[index:]:
             cell = Cell(n, replicate, self._start_of(n, replicate))
-            key = cell.key(self._make, self._settings)
+            try:
+                key = cell.key(self._make, self._settings)
+            except Exception as error:  # whatever a user's maker raises, the rest goes on
+                words = f"{type(error).__name__}: {error}"
+                self._keep(Record(n, replicate, "", FAILED, words), is_new=False)
+                continue
             known = None if self._directory is None else Record.read(self._directory, n, replicate, key)
             if known is None:
                 self._ready.append(_Job(cell, key))

@@ -12,6 +12,7 @@ from emcee.moves import Move
 
 from bayesnn.arrays import ArrayLike
 from bayesnn.checks import finite_array, integer_at_least, one_of
+from bayesnn.errors import ArgumentError
 from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.progress import is_shown
 from bayesnn.sampling.assemble import chains_tree
@@ -165,6 +166,8 @@ def sample(
     if num_integration_steps is not None:
         num_integration_steps = integer_at_least("num_integration_steps", num_integration_steps, 1)
     modes = Target.of(target, seed, needs_laplace=False)
+    for laplace in modes.laplaces:
+        _ = laplace.factor  # refuses what has none before anything is drawn
     if not isinstance(start, str):
         start = finite_array("start", start, (2,), f"shape (chains, {modes.n_weights})")
         num_chains = num_chains or max(2, len(start))
@@ -176,6 +179,10 @@ def sample(
     ensemble = None
     if isinstance(move, Move):
         move, num_chains, ensemble = as_tracked(move, num_chains, num_ensembles, modes.n_weights)
+    m = modes.n_modes
+    if ensemble is not None and m > 1 and (num_ensembles % m or num_ensembles < 2 * m):
+        wants = f"a multiple of {m}, at least {2 * m}: whole ensembles in each, with R-hat between them"
+        raise ArgumentError("num_ensembles", f"{num_ensembles} for {m} optima", wants)
     num_chains = num_chains or DEFAULT_CHAINS
     if not exchanges:
         modes.mode_of_chains(num_chains)  # refuses too few

@@ -329,3 +329,10 @@ class TestPredictions:
             add_predictions(fresh(linear_tree), linear_laplace, np.zeros((5, 2)))
         with refuses("y", "(4,)", "(5,)"):
             add_predictions(fresh(linear_tree), linear_laplace, np.zeros((5, 3)), np.zeros(4))
+
+
+def test_where_the_prior_says_all_no_direction_is_informed():
+    x = np.array([[-1.0], [0.0], [1.0]])
+    posterior = Posterior(MLP(1, (), 1), x, x, Gaussian(1.0), NormalPrior(10.0))
+    laplace = fit_laplace(posterior, find_optimum(posterior))
+    assert compare(laplace, sample(laplace, num_warmup=50, num_samples=50, seed=0)).n_informed == 0

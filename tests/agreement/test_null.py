@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from bayesnn.agreement import Distances
+from bayesnn.agreement.moments import _length_by_pairs, _length_of_third
 from bayesnn.chain_statistics import Layout
 
 CHAINS, DRAWS = 4, 500
@@ -64,3 +65,10 @@ def test_bands_hold_for_autocorrelated_draws(of_autocorrelated_draws, name):
     alarms = sum(getattr(d, name).value > getattr(d, name).band for d in of_autocorrelated_draws)
     # of 60 replicates with 5 % each more than 9 have a probability of 0.1 %
     assert alarms <= binom.isf(1e-3, 60, 0.05)
+
+
+def test_third_moments_are_the_same_by_the_tensor_and_by_pairs(rng):
+    flat = rng.standard_normal((300, 7)) ** 3
+    by_hand = np.linalg.norm(np.einsum("si,sj,sk->ijk", flat, flat, flat) / 300)
+    assert _length_of_third(flat) == pytest.approx(by_hand, rel=1e-12)
+    assert _length_by_pairs(flat) == pytest.approx(by_hand, rel=1e-12)

@@ -7,7 +7,8 @@ import pytest
 
 from bayesnn import MLP, Gaussian, NormalPrior, Posterior
 from bayesnn.errors import BayesnnError
-from bayesnn.growth import Growth, Record, Subsamples, Twin, cell, data_growth
+from bayesnn.growth import Growth, Record, Subsamples, Twin, cell, data_growth, study
+from bayesnn.growth.cell import Cell, CellSettings
 from bayesnn.growth.rates import fit_rate, medians
 from bayesnn.growth.record import OK
 from bayesnn.sampling.chains import Recorder
@@ -241,3 +242,39 @@ def test_one_replicate_has_no_interval():
     enough = Growth(records).good_enough(0.01)
     assert np.isnan(enough.n)
     assert "one replicate" in enough.reason
+
+
+def test_a_cell_is_kept_before_the_next_one_begins(tmp_path, monkeypatch):
+    seen, run_cell = [], study.run_cell
+    monkeypatch.setattr(
+        study, "run_cell", lambda *arguments: seen.append(len(list(tmp_path.iterdir()))) or run_cell(*arguments)
+    )
+    data_growth(TEACHER, SIZES, directory=tmp_path, executor="serial", **SMALL)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_a_cell_without_room_is_tried_again(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+
+        def no_room(*_, **__):
+            raise MemoryError("1 TiB")
+
+        patch.setattr(cell, "sample", no_room)
+        found = data_growth(TEACHER, SIZES[:1], directory=tmp_path, executor="serial", **SMALL)
+    assert {record.message for record in found.records} == {"out of memory: 1 TiB"}
+    assert list(tmp_path.iterdir()) == []
+    again = data_growth(TEACHER, SIZES[:1], directory=tmp_path, executor="serial", **SMALL)
+    assert {record.status for record in again.records} == {OK}
+
+
+def test_a_maker_that_fails_for_one_replicate_leaves_the_others():
+    bad = Cell(SIZES[0], 1).data_seed(CellSettings())
+
+    def make(n, seed):
+        if seed == bad and n == SIZES[0]:
+            raise ValueError("a constant column")
+        return TEACHER(n, seed)
+
+    found = data_growth(make, SIZES, executor="serial", **SMALL)
+    assert [record.status for record in found.records] == [OK, "failed", OK, OK]
+    assert found.records[1].message == "ValueError: a constant column"

@@ -203,3 +203,10 @@ def test_a_start_without_a_marginal_density_is_refused(teacher_laplace):
     move = moves.MarginalHMC(Nowhere(teacher_laplace.posterior.marginal()), np.eye(6))
     with refuses("start", "of the hidden weights not finite at 1 of 4 starts, first chain 1", "where it is finite"):
         sample(teacher_laplace, **SHORT, move=move)
+
+
+def test_a_gaussian_of_the_last_layer_alone_is_refused_before_anything_is_drawn(teacher_laplace, monkeypatch):
+    laplace = fit_laplace(teacher_laplace.posterior, teacher_laplace.mean, structure="last_layer")
+    monkeypatch.setattr("bayesnn.sampling.run.Run.go", lambda *_: pytest.fail("draws"))
+    with refuses("structure", "'last_layer'", "'full'"):
+        sample(laplace, **SHORT, start=np.tile(laplace.mean, (4, 1)), move="hmc", metric="unit")

@@ -4,7 +4,7 @@ import emcee
 import numpy as np
 import pytest
 
-from bayesnn import moves, sample
+from bayesnn import MLP, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace, moves, sample
 from bayesnn.agreement import compare
 from bayesnn.sampling.ensembles import Ensembles, fewest_walkers, is_independent
 from tests.refusals import refuses
@@ -131,3 +131,14 @@ def test_chains_that_start_at_the_same_places_are_superchains(linear_laplace):
     groups = tree["posterior"]["superchain"].values.reshape(4, 3)
     assert np.all(groups == groups[:, :1])
     assert len(np.unique(groups[:, 0])) == 4
+
+
+@pytest.mark.parametrize(("n_modes", "num_ensembles"), [(2, 2), (2, 3), (2, 5)])
+def test_of_several_optima_each_has_whole_ensembles(n_modes, num_ensembles):
+    x = np.linspace(-1, 1, 30)[:, None]
+    posterior = Posterior(MLP(1, (3,), 1), x, np.sin(5 * x), Gaussian(0.3), NormalPrior(1.0))
+    best = find_optimum(posterior, n_starts=12, seed=0, progress=False)
+    certified = [optimum for optimum in (best, *best.others) if optimum.certificate.is_optimum]
+    laplaces = [fit_laplace(posterior, optimum) for optimum in certified[:n_modes]]
+    with refuses("num_ensembles", f"{num_ensembles} for {n_modes} optima", f"a multiple of {n_modes}, at least"):
+        sample(laplaces, move=emcee.moves.StretchMove(), num_ensembles=num_ensembles)
