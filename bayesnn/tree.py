@@ -58,6 +58,13 @@ def weight_matrix(group: xr.Dataset, blocks: Sequence[WeightBlock]) -> FloatArra
     return np.concatenate(parts, axis=-1)
 
 
+def uninterrupted_draws(tree: xr.DataTree) -> xr.DataTree:
+    """Hand on the KeyboardInterrupt that :func:`bayesnn.sample`, used by itself, turns into fewer draws."""
+    if settings_of(tree)["interrupted"]:
+        raise KeyboardInterrupt
+    return tree
+
+
 def target_dim(posterior: Posterior) -> str:
     """Name the dimension of the targets: ``output`` where there is one for each output of the network."""
     n_targets = posterior.y.shape[1] if posterior.y.ndim > 1 else 1

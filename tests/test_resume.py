@@ -20,6 +20,7 @@ from bayesnn.lock import Lock
 from bayesnn.sampling.chains import Recorder
 from bayesnn.sampling.schedule import Schedule
 from bayesnn.tree import load_tree
+from tests.interruption import interrupt_draws
 from tests.refusals import refuses
 
 ROOT = Path(__file__).parent.parent
@@ -170,15 +171,8 @@ def test_a_folder_that_was_moved_and_another_working_folder_change_nothing(ended
 
 
 def test_after_ctrl_c_the_results_hold_the_draws_made_and_the_run_can_go_on(here, quick):
-    add = Recorder.add
-
-    def interrupted(self, *arguments):
-        if self.count == 9:
-            raise KeyboardInterrupt
-        add(self, *arguments)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recorder, "add", interrupted)
+        interrupt_draws(patch, 9)
         part = run_job(job("out"), progress=False)
     assert part.interrupted
     assert load_tree(part.results_path)["posterior"].sizes["draw"] == 9

@@ -15,7 +15,7 @@ from bayesnn.optimum import find_optimum, uninterrupted
 from bayesnn.posterior import Posterior
 from bayesnn.posterior.tempered import tempered
 from bayesnn.sampling import sample
-from bayesnn.tree import group_of, settings_of, weight_matrix
+from bayesnn.tree import group_of, uninterrupted_draws, weight_matrix
 
 # A learning coefficient below this share of k / 2, by more than chance, is not that of a Gaussian.
 SINGULAR_SHARE = 0.85
@@ -124,8 +124,7 @@ def learning_coefficient(
         seed=seed,
         progress=False,
     )
-    if settings_of(tree)["interrupted"]:
-        raise KeyboardInterrupt  # the figures are of whole chains
+    tree = uninterrupted_draws(tree)
     weights = weight_matrix(group_of(tree, "posterior"), warm.model.weight_blocks)
     flat = weights.reshape(-1, warm.n_weights)
     # Summed by blocks of rows: one number for each row of each draw may be more than memory holds.

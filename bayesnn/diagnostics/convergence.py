@@ -128,9 +128,8 @@ class Convergence:
     def least_ess(self) -> float:
         """Least bulk or tail ESS over function values, log posterior and noise."""
         sizes = (self.function_ess_bulk, self.function_ess_tail, self.noise_ess_bulk, self.noise_ess_tail)
-        return float(
-            np.min([self.lp_ess_bulk, self.lp_ess_tail, *(size.min() for size in sizes if size.size)])
-        )  # or NaN
+        least = [self.lp_ess_bulk, self.lp_ess_tail, *(size.min() for size in sizes if size.size)]
+        return float(np.min(least))  # NaN where one is, which min() would pass over
 
     @property
     def across(self) -> Worst:

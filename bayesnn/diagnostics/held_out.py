@@ -12,6 +12,7 @@ from bayesnn.diagnostics.mode_predictions import MixturePrediction, predict_over
 from bayesnn.diagnostics.mode_weights import ModeWeights
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace
+from bayesnn.laplace.predictive import check_new_rows
 from bayesnn.posterior import Categorical, Gaussian, Posterior
 from bayesnn.posterior.heteroscedastic import LogSdGaussian
 from bayesnn.sampling.target import Gaussians, Target
@@ -88,8 +89,7 @@ def add_predictions(
     posterior, gaussian = target.posterior, target.best if target.laplaces else None
     model, likelihood = posterior.model, posterior.likelihood
     inputs = model.check_inputs(x)
-    if isinstance(likelihood, Gaussian):
-        likelihood.noise_sd(len(inputs))  # refuses noise that belongs to training rows
+    check_new_rows(likelihood, len(inputs))
     targets = None if y is None else likelihood.check_targets(y, len(inputs), model.n_outputs)
     draws = group_of(tree, "posterior")
     coordinates = weight_matrix(draws, model.weight_blocks)

@@ -9,8 +9,7 @@ from scipy.special import logsumexp
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import probabilities
 from bayesnn.diagnostics.mode_weights import ModeWeights, mode_of_chains
-from bayesnn.laplace.predictive import log_density_over_draws, moments_of_targets
-from bayesnn.posterior import Gaussian
+from bayesnn.laplace.predictive import check_new_rows, log_density_over_draws, moments_of_targets
 from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.threads import on_one_blas_thread
 from bayesnn.tree import group_of, weight_matrix
@@ -81,8 +80,7 @@ def predict_over_modes(
     posterior = Target.of(laplace).posterior
     model, likelihood = posterior.model, posterior.likelihood
     inputs = model.check_inputs(x)
-    if isinstance(likelihood, Gaussian):
-        likelihood.noise_sd(len(inputs))  # refuses noise that belongs to training rows
+    check_new_rows(likelihood, len(inputs))
     targets = None if y is None else likelihood.check_targets(y, len(inputs), model.n_outputs)
     draws = weight_matrix(group_of(tree, "posterior"), model.weight_blocks)
     modes = mode_of_chains(tree)

@@ -17,7 +17,7 @@ from bayesnn.posterior import Posterior
 from bayesnn.sampling import laplace_at_better_optimum, sample
 from bayesnn.sampling.identity import digest
 from bayesnn.seeds import generator, seed_sequence
-from bayesnn.tree import settings_of
+from bayesnn.tree import uninterrupted_draws
 
 CURVATURES = ("hessian", "ggn")
 # Weights at which a posterior is known again.
@@ -142,8 +142,7 @@ def _computed(make_posterior: MakePosterior, cell: Cell, settings: CellSettings,
         seed=seed,
         progress=False,
     )
-    if settings_of(tree)["interrupted"]:
-        raise KeyboardInterrupt  # a record is of whole chains
+    tree = uninterrupted_draws(tree)  # a record is of whole chains
     laplaces = {curvature: laplace_at_better_optimum(laplace, tree) for curvature, laplace in laplaces.items()}
     mode = laplaces["hessian"].mean
     found = {curvature: compare(laplace, tree, extend_tree=False) for curvature, laplace in laplaces.items()}

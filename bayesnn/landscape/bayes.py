@@ -14,7 +14,7 @@ from bayesnn.optimum import find_optimum, uninterrupted
 from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.sampling import sample
 from bayesnn.seeds import generator
-from bayesnn.tree import settings_of
+from bayesnn.tree import uninterrupted_draws
 
 # Eigenvalues of B'B below this share of the largest are zero up to rounding: those of a product of matrices at an
 # optimum lie at 1e-16 of it, others, for separated singular values of the target, far above.
@@ -153,9 +153,7 @@ def bayes_of_linear_network(
     x, y = data_of(matrix, n_rows, sigma_noise, seed)
     posterior = Posterior(model, x, y, Gaussian(sigma_noise), NormalPrior(prior_precision))
     laplace = fit_laplace(posterior, uninterrupted(find_optimum(posterior, seed=seed, progress=False)))
-    tree = sample(laplace, num_samples=num_samples, seed=seed, progress=False)
-    if settings_of(tree)["interrupted"]:
-        raise KeyboardInterrupt  # the figures are of whole chains
+    tree = uninterrupted_draws(sample(laplace, num_samples=num_samples, seed=seed, progress=False))
     rows = np.concatenate(list(posterior.likelihood_rows(laplace.mean)))
     eigenvalues = np.linalg.eigvalsh(rows.T @ rows)
     n_zero = int((eigenvalues < ZERO * eigenvalues[-1]).sum())

@@ -11,6 +11,7 @@ from bayesnn.factor import PrecisionFactor
 from bayesnn.laplace.predictive import (
     LINKS,
     Prediction,
+    check_new_rows,
     draw_outputs,
     log_density_of_gaussian,
     log_density_over_draws,
@@ -185,8 +186,8 @@ class Laplace:
         one_of("kind", kind, KINDS)
         one_of("link", link, LINKS)
         inputs, likelihood = self.posterior.model.check_inputs(x), self.posterior.likelihood
-        if noise and isinstance(likelihood, Gaussian):
-            likelihood.noise_sd(len(inputs))  # refuses noise that belongs to training rows
+        if noise:
+            check_new_rows(likelihood, len(inputs))
         if kind == "weights":
             outputs = self._outputs_of_draws(inputs, n_draws, seed)
             if noise:
@@ -228,8 +229,7 @@ class Laplace:
         """
         one_of("kind", kind, KINDS)
         inputs, likelihood = self.posterior.model.check_inputs(x), self.posterior.likelihood
-        if isinstance(likelihood, Gaussian):
-            likelihood.noise_sd(len(inputs))  # refuses noise that belongs to training rows
+        check_new_rows(likelihood, len(inputs))
         targets = likelihood.check_targets(y, len(inputs), self.posterior.model.n_outputs)
         if kind == "weights":
             return log_density_over_draws(likelihood, self._outputs_of_draws(inputs, n_draws, seed), targets)

@@ -47,3 +47,9 @@ def log_density_of_gaussian(
 def log_density_over_draws(likelihood: Likelihood, outputs: FloatArray, y: FloatArray) -> FloatArray:
     """Log of the mean density (n,) over draws of the outputs (draws, n, out)."""
     return logsumexp(likelihood.log_density(outputs, y), axis=0) - np.log(len(outputs))
+
+
+def check_new_rows(likelihood: Likelihood, n_rows: int) -> None:
+    """Raise ArgumentError where each training row has noise of its own, so that new rows have none."""
+    if isinstance(likelihood, Gaussian):
+        likelihood.noise_sd(n_rows)

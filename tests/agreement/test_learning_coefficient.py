@@ -11,7 +11,7 @@ import pytest
 from bayesnn import MLP, Bernoulli, FlatPrior, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace
 from bayesnn.agreement import learning_coefficient, learning_curve
 from bayesnn.posterior.tempered import Tempered, tempered
-from bayesnn.sampling.chains import Recorder
+from tests.interruption import interrupt_draws
 from tests.refusals import refuses
 
 
@@ -222,13 +222,6 @@ def test_of_a_flat_prior_and_large_inputs_all_is_from_the_data():
 
 
 def test_ctrl_c_is_passed_on(teacher_laplace, monkeypatch):
-    add = Recorder.add
-
-    def interrupted(self, *arguments):
-        if self.count == 8:
-            raise KeyboardInterrupt
-        add(self, *arguments)
-
-    monkeypatch.setattr(Recorder, "add", interrupted)
+    interrupt_draws(monkeypatch, 8)
     with pytest.raises(KeyboardInterrupt):
         learning_coefficient(teacher_laplace, num_samples=20)

@@ -11,8 +11,8 @@ from bayesnn.growth import Growth, Record, Subsamples, Twin, cell, data_growth, 
 from bayesnn.growth.cell import Cell, CellSettings
 from bayesnn.growth.rates import fit_rate, medians
 from bayesnn.growth.record import OK
-from bayesnn.sampling.chains import Recorder
 from tests.growth.studies import SIZES, SMALL, TEACHER, TWO_FOR_ONE
+from tests.interruption import interrupt_draws
 from tests.refusals import refuses
 
 
@@ -212,15 +212,8 @@ def test_each_rows_noise_goes_with_it():
 
 
 def test_ctrl_c_ends_a_study_and_keeps_no_part_of_a_cell(tmp_path, monkeypatch):
-    add = Recorder.add
-
-    def interrupted(self, *arguments):
-        if self.count == 20:
-            raise KeyboardInterrupt
-        add(self, *arguments)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "add", interrupted)
+        interrupt_draws(patch, 20)
         with pytest.raises(KeyboardInterrupt):
             data_growth(TEACHER, SIZES, directory=tmp_path, executor="serial", **SMALL)
     with monkeypatch.context() as patch:

@@ -13,6 +13,7 @@ from bayesnn.sampling.monitor import Monitor
 from bayesnn.sampling.moves import HMC, RandomWalk
 from bayesnn.tree import settings_of, weight_matrix
 from tests import oracles
+from tests.interruption import interrupt_draws
 from tests.refusals import refuses
 from tests.statistical import assert_standard_normal_moments, assert_walkers_independent
 
@@ -264,19 +265,8 @@ def test_warmup_of_the_random_walk_reaches_the_acceptance_it_aims_at(linear_lapl
     assert abs(rate - RandomWalk.target_acceptance) < 0.05
 
 
-def interrupt_after(monkeypatch, count):
-    keep = Recorder.add
-
-    def interrupted(self, *arguments):
-        if self.count == count:
-            raise KeyboardInterrupt
-        keep(self, *arguments)
-
-    monkeypatch.setattr(Recorder, "add", interrupted)
-
-
 def test_ctrl_c_keeps_the_draws_made_until_then(teacher_laplace, tree, monkeypatch):
-    interrupt_after(monkeypatch, 7)
+    interrupt_draws(monkeypatch, 7)
     part = sample(teacher_laplace, **SMALL, seed=3)
     assert part["posterior"].sizes["draw"] == 7
     assert part["sample_stats"].sizes["draw"] == 7
@@ -285,7 +275,7 @@ def test_ctrl_c_keeps_the_draws_made_until_then(teacher_laplace, tree, monkeypat
 
 
 def test_ctrl_c_before_there_is_anything_to_keep_is_passed_on(teacher_laplace, monkeypatch):
-    interrupt_after(monkeypatch, 3)
+    interrupt_draws(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         sample(teacher_laplace, **SMALL)
 

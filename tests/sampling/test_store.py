@@ -22,6 +22,7 @@ from bayesnn.sampling.chains import Recorder
 from bayesnn.sampling.schedule import Schedule
 from bayesnn.sampling.store import ChainStore
 from bayesnn.tree import settings_of
+from tests.interruption import interrupt_draws
 from tests.refusals import refuses
 from tests.sampling import store_worker
 
@@ -294,15 +295,8 @@ def test_a_store_in_use_is_refused(teacher_laplace, whole, tmp_path):
 
 
 def test_ctrl_c_leaves_a_store_that_goes_on(teacher_laplace, whole, tmp_path):
-    add = Recorder.add
-
-    def interrupted(self, *arguments):
-        if self.count == 21:
-            raise KeyboardInterrupt
-        add(self, *arguments)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recorder, "add", interrupted)
+        interrupt_draws(patch, 21)
         part = sample(teacher_laplace, **SHORT, store=tmp_path)
     assert part["posterior"].sizes["draw"] == 21
     assert settings_of(part)["interrupted"] is True
