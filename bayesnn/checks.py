@@ -1,5 +1,6 @@
 """Validation at the door: every public function checks its arguments with these."""
 
+import re
 from collections.abc import Iterable
 from numbers import Integral, Real
 
@@ -8,6 +9,9 @@ import numpy as np
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.errors import ArgumentError
 
+# What a class without a repr of its own, or a function, says of where in memory it is.
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
 
 def describe(value: object) -> str:
     """Name a value shortly enough for a one-line message."""
@@ -15,6 +19,19 @@ def describe(value: object) -> str:
         return f"an array of shape {value.shape}"
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def stable_repr(part: object) -> str:
+    """Return the repr without addresses: the same in every process, for classes that have none of their own, too.
+
+    Examples
+    --------
+    >>> class Net:
+    ...     pass
+    >>> stable_repr(Net()) == stable_repr(Net())
+    True
+    """
+    return ADDRESS.sub("", repr(part))
 
 
 def finite_array(argument: str, value: ArrayLike, ndim: tuple[int, ...], wants: str) -> FloatArray:

@@ -158,7 +158,9 @@ def main() -> None:
 
 
 def _goes_on_with(directory: str | Path) -> AbstractContextManager[None]:
-    return _goes_on(f"`bayesnn resume {directory}`")
+    from bayesnn.job_folder import resume_command
+
+    return _goes_on(f"`{resume_command(directory)}`")
 
 
 @contextmanager
@@ -173,6 +175,7 @@ def _goes_on(command: str) -> Generator[None]:
 
 def _show(result: "JobResult", directory: str | Path) -> None:
     """Print what a job found, and where it lies."""
+    from bayesnn.job_folder import resume_command
     from bayesnn.report import summary_table
 
     title = escape(f"{result.laplace.posterior.model!r} on {result.train.name}")
@@ -191,12 +194,14 @@ def _show(result: "JobResult", directory: str | Path) -> None:
     console.print(result.agreement.sentence, highlight=False)
     _print_paths(result.results_path, result.report_path)
     if result.interrupted:
-        _complain(f"interrupted; the results hold the draws made until then, `bayesnn resume {directory}` goes on")
+        command = resume_command(directory)
+        _complain(f"interrupted; the results hold the draws made until then, `{command}` goes on")
         raise typer.Exit(INTERRUPTED)
 
 
 def _resume_store(directory: Path, results: Path) -> None:
     """Go on with a store, and write the tree into it."""
+    from bayesnn.job_folder import resume_command
     from bayesnn.resumption import resume
     from bayesnn.sampling.call import StoredCall
     from bayesnn.tree import save_tree, settings_of
@@ -207,7 +212,7 @@ def _resume_store(directory: Path, results: Path) -> None:
     sizes = tree["posterior"].sizes
     words = "finished already" if was_finished else "finished"
     if settings_of(tree)["interrupted"]:
-        words = f"interrupted; `bayesnn resume {directory}` goes on"
+        words = f"interrupted; `{resume_command(directory)}` goes on"
     console = _console()
     words = f"{sizes['chain']} chains of {sizes['draw']} draws: {words}"
     console.print(words, highlight=False, markup=False, soft_wrap=True)

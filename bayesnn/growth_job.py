@@ -1,9 +1,12 @@
 """A growth study from a run file: nested subsamples of its data."""
 
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from bayesnn.config import RunConfig
+from bayesnn.errors import ArgumentError
 from bayesnn.growth import Growth, Subsamples, Twin, data_growth
+from bayesnn.growth.study import check_study
 from bayesnn.job import load_data, tuned_optimum, untuned_posterior
 from bayesnn.report.growth import write_growth
 from bayesnn.sampling.ensembles import DEFAULT_CHAINS
@@ -29,19 +32,27 @@ def run_growth(config: RunConfig, *, progress: bool | None = None) -> tuple[Grow
     -------
     growth : Growth
     page : pathlib.Path
+
+    Raises
+    ------
+    ArgumentError
+        If data, sizes, executor or folder cannot be used; before the work.
     """
     folder = Path(config.output.directory)
     whole = load_data(config, Path())
-    folder.mkdir(parents=True, exist_ok=True)  # before the work
     data = whole.scaling().apply(whole)
-    posterior, optimum = tuned_optimum(untuned_posterior(config, data), config, progress)
+    untuned = untuned_posterior(config, data)
+    sizes = check_study(Subsamples(untuned), config.growth.sizes or doubling(untuned.n_rows), config.growth.executor)
+    cells = folder / "cells"
+    _check_writable(cells)
+    posterior, optimum = tuned_optimum(untuned, config, progress)
     found = data_growth(
         Twin(posterior, optimum.weights) if config.growth.twin else Subsamples(posterior),
-        config.growth.sizes or doubling(posterior.n_rows),
+        sizes,
         config.growth.replicates,
         config.seed,
         config.growth.executor,
-        directory=folder / "cells",
+        directory=cells,
         num_chains=config.sampling.num_chains or DEFAULT_CHAINS,
         num_warmup=config.sampling.num_warmup,
         num_samples=config.sampling.num_samples,
@@ -53,6 +64,15 @@ def run_growth(config: RunConfig, *, progress: bool | None = None) -> tuple[Grow
     of = f"a synthetic twin of {data.name}" if config.growth.twin else data.name
     write_growth(found, page, config.growth.kl, f"{posterior.network!r} on {of}, as data grow")
     return found, page
+
+
+def _check_writable(folder: Path) -> None:
+    """Make a folder, and refuse one that cannot be written in."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ArgumentError("output.directory", f"{folder} ({error.strerror})", "a folder to write in") from None
 
 
 def doubling(n_rows: int) -> list[int]:

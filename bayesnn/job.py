@@ -16,7 +16,7 @@ from bayesnn.config import RunConfig
 from bayesnn.datasets import Dataset
 from bayesnn.diagnostics import MODE_WEIGHTINGS, Scores, add_predictions, mode_weights
 from bayesnn.errors import ArgumentError
-from bayesnn.job_folder import JobFolder
+from bayesnn.job_folder import JobFolder, NoRoomError
 from bayesnn.laplace import Laplace, LaplaceMixture, TunedPosterior, fit_laplace, maximize_evidence
 from bayesnn.models import MLP
 from bayesnn.optimum import Optimum, find_optimum, uninterrupted
@@ -113,8 +113,8 @@ def run_job(config: RunConfig, *, fresh: bool = False, progress: bool | None = N
         is_new = folder.begin(config, fresh)
         try:
             return _finish(config, Path(), folder, progress)
-        except ArgumentError:
-            if is_new and not folder.chains.exists():
+        except ArgumentError as error:
+            if is_new and not folder.chains.exists() and not isinstance(error, NoRoomError):
                 folder.end()  # settings or data that cannot be used: there is nothing to go on with
             raise
 
@@ -151,13 +151,14 @@ def _finish(config: RunConfig, base: Path, folder: JobFolder, progress: bool | N
         train, test = load_data(config, base).split(config.data.test_fraction, config.seed)
         scaling = train.scaling()
         train, test = scaling.apply(train), scaling.apply(test)
+    folder.check_data(train, test)
     posterior = untuned_posterior(config, train)
     _check_chains(config, posterior)
     with _timed(seconds, "optimum and evidence"):
-        found = folder.load_search(posterior, train, test)
+        found = folder.load_search(posterior)
         if found is None:
             found = tuned_optimum(posterior, config, progress)
-            folder.save_search(*found, train, test)
+            folder.save_search(*found)
         posterior, optimum = found
     with _timed(seconds, "laplace"):
         modes = _modes(posterior, optimum, config)

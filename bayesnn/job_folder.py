@@ -5,6 +5,7 @@
     results.nc, report.html       the results
     unfinished/                   only until the job has ended
         job.json                  the run file's settings, and the folder its paths start from
+        data.json                 which rows it is about, as a digest
         optimum.npz               the optima, noise and prior that were found
         chains/                   the draws, see bayesnn.sampling.store
         lock                      held by the process at work
@@ -13,10 +14,12 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +35,33 @@ from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.sampling.snapshot import load_snapshot, save_snapshot
 
 # Raised whenever unfinished jobs of before can no longer be gone on with.
-FORMAT = 1
+FORMAT = 2
 WANTS = "the output folder of an interrupted `bayesnn run`"
-UNFINISHED, JOB, OPTIMUM, CHAINS, LOCK = "unfinished", "job.json", "optimum.npz", "chains", "lock"
+UNFINISHED, JOB, DATA, OPTIMUM, CHAINS, LOCK = (
+    "unfinished",
+    "job.json",
+    "data.json",
+    "optimum.npz",
+    "chains",
+    "lock",
+)
 DROPPED = ".chains.dropped"
 KNOWN = {kind.__name__: kind for kind in (Certificate, Gaussian, NormalPrior)}
+
+
+class NoRoomError(ArgumentError):
+    """What a job has made cannot be written; it can go on once there is room."""
+
+
+def resume_command(directory: str | os.PathLike[str]) -> str:
+    """Return what goes on with the run in a folder, for a shell.
+
+    Examples
+    --------
+    >>> resume_command("my runs")
+    "bayesnn resume 'my runs'"
+    """
+    return f"bayesnn resume {shlex.quote(os.fspath(directory))}"
 
 
 class JobFolder:
@@ -53,7 +78,7 @@ class JobFolder:
         self.results, self.report = self.directory / "results.nc", self.directory / "report.html"
         self._work = self.directory / UNFINISHED
         self.chains = self._work / CHAINS
-        self._job, self._optimum = self._work / JOB, self._work / OPTIMUM
+        self._job, self._data, self._optimum = (self._work / name for name in (JOB, DATA, OPTIMUM))
 
     @property
     def is_unfinished(self) -> bool:
@@ -64,6 +89,11 @@ class JobFolder:
     def is_finished(self) -> bool:
         """Whether it holds the results of a job that has ended."""
         return not self.is_unfinished and self.results.exists()
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on with the job, for a shell."""
+        return resume_command(self.directory)
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -120,8 +150,11 @@ class JobFolder:
             return False
         self._clear()
         job = {"format": FORMAT, "folder": str(Path.cwd()), "config": config.model_dump(exclude={"output"})}
-        with self.in_need_of_room(), written_whole(self._job) as partial:
-            partial.write_text(json.dumps(job, indent=1), encoding="utf-8")
+        try:
+            with written_whole(self._job) as partial:
+                partial.write_text(json.dumps(job, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise self._unusable(error, "room on the disk") from None
         return True
 
     def settings(self) -> tuple[RunConfig, Path]:
@@ -151,8 +184,30 @@ class JobFolder:
             got = f"{self.directory}, whose {UNFINISHED}/{JOB} is damaged"
         raise ArgumentError("directory", got, f"{WANTS}; `bayesnn run --fresh` begins anew")
 
-    def save_search(self, posterior: Posterior, optimum: Optimum, *data: Dataset) -> None:
-        """Keep what the search and the evidence found, and for which data.
+    def check_data(self, *data: Dataset) -> None:
+        """Keep which rows the job is about, or refuse others.
+
+        Raises
+        ------
+        ArgumentError
+            If the data are others than when the job began, or what is kept of them is damaged or cannot be written.
+        """
+        digest = _digest(data)
+        try:
+            before = json.loads(self._data.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            with self.in_need_of_room(), written_whole(self._data) as partial:
+                partial.write_text(json.dumps(digest), encoding="utf-8")
+            return
+        except (OSError, ValueError):
+            got = f"{self.directory}, whose {UNFINISHED}/{DATA} is damaged"
+            raise ArgumentError("directory", got, f"{WANTS}; `bayesnn run --fresh` begins anew") from None
+        if digest != before:
+            got = f"{data[0].source}, which has changed since the run in {self.directory} began"
+            raise ArgumentError("data", got, "the same rows, or `bayesnn run --fresh`, which begins anew")
+
+    def save_search(self, posterior: Posterior, optimum: Optimum) -> None:
+        """Keep what the search and the evidence found.
 
         Raises
         ------
@@ -162,9 +217,9 @@ class JobFolder:
         found = [_plain(each) for each in (optimum, *optimum.others)]
         parts = {"likelihood": posterior.given_likelihood, "prior": posterior.prior}
         with self.in_need_of_room():
-            save_snapshot({"data": _digest(data), "optima": found, **parts}, self._optimum)
+            save_snapshot({"optima": found, **parts}, self._optimum)
 
-    def load_search(self, posterior: Posterior, *data: Dataset) -> tuple[Posterior, Optimum] | None:
+    def load_search(self, posterior: Posterior) -> tuple[Posterior, Optimum] | None:
         """Return what :meth:`save_search` kept, for the posterior the search began with.
 
         Returns
@@ -173,22 +228,13 @@ class JobFolder:
             With the noise and the prior that were found.
         optimum : Optimum
             Its optimum. None in place of both if nothing was kept, or it is damaged: it is then made again.
-
-        Raises
-        ------
-        ArgumentError
-            If the data are others.
         """
         try:
             kept = load_snapshot(self._optimum, KNOWN)
             tuned = posterior.with_hyperparameters(kept["likelihood"], kept["prior"])
             best, *others = [_optimum(each, tuned) for each in kept["optima"]]
-            digest = kept["data"]
         except Exception:  # not there, or damaged: an archive shows that as almost anything
             return None
-        if digest != _digest(data):
-            got = f"{data[0].source}, which has changed since the run in {self.directory} began"
-            raise ArgumentError("data", got, "the same rows, or `bayesnn run --fresh`, which begins anew")
         return tuned, replace(best, others=tuple(others))
 
     def end(self) -> None:
@@ -207,12 +253,12 @@ class JobFolder:
         try:
             yield
         except (OSError, RuntimeError) as error:  # HDF5 may say it either way
-            wants = f"room on the disk, then `bayesnn resume {self.directory}`: nothing that was made is lost"
-            raise self._unusable(error, wants) from None
+            wants = f"room on the disk, then `{self.resume_command}`: nothing that was made is lost"
+            raise self._unusable(error, wants, NoRoomError) from None
 
-    def _unusable(self, error: Exception, wants: str) -> ArgumentError:
+    def _unusable(self, error: Exception, wants: str, kind: type[ArgumentError] = ArgumentError) -> ArgumentError:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        return ArgumentError("output.directory", f"{self.directory} ({reason})", wants)
+        return kind("output.directory", f"{self.directory} ({reason})", wants)
 
     def _clear(self) -> None:
         """Remove all but the lock, the settings last: killed before that, the job is still one that can go on."""
@@ -221,7 +267,9 @@ class JobFolder:
         if self.chains.exists():
             self.chains.rename(dropped)  # at once: half a store must never pass for one
             shutil.rmtree(dropped, ignore_errors=True)
-        for path in (self._optimum, *self._work.glob(".*.partial"), self._job):
+        # Of results, too, whose process was killed while it wrote them.
+        halves = [self.directory.glob(f".{path.name}.*.partial") for path in (self.results, self.report)]
+        for path in (self._optimum, *self._work.glob(".*.partial"), *chain(*halves), self._data, self._job):
             path.unlink(missing_ok=True)
 
     def _check_same(self, config: RunConfig) -> None:
@@ -229,7 +277,7 @@ class JobFolder:
         difference = _first_difference(_compared(before, folder), _compared(config, Path.cwd()))
         if difference is not None:
             got = f"{self.directory}, which holds an unfinished run with {difference}"
-            wants = f"another folder, `bayesnn resume {self.directory}` to end that run first, or --fresh to drop it"
+            wants = f"another folder, `{self.resume_command}` to end that run first, or --fresh to drop it"
             raise ArgumentError("output.directory", got, wants)
 
 

@@ -215,6 +215,10 @@ def several(tmp_path_factory):
     return several_modes(tmp_path_factory.mktemp("several"), sampling={"n_modes": 2, "num_chains": 5})
 
 
+def page_of(result):
+    return result.report_path.read_text()
+
+
 class TestSeveralModes:
     def test_chains_start_in_the_best_of_the_optima_found(self, several):
         modes, found = several.tree["modes"], several.tree["optimizer_result"]
@@ -235,6 +239,8 @@ class TestSeveralModes:
         assert figure[what.index("modes")] == "2"
         assert note[what.index("modes")].startswith(f"chains 3, 2; stacking {stacking}; evidence ")
         assert "held-out, sampled, stacking" in what
+        # of all chains, as the report says
+        assert figure[what.index("R-hat across modes")] in page_of(several)
         page = several.report_path.read_text()
         assert "Modes the chains began in" in page
         for expected in (*several.scores.predictives, "weight, stacking", "rows of large Pareto k"):

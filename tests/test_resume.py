@@ -15,7 +15,7 @@ import bayesnn.sampling.run as run_module
 from bayesnn.config import OutputConfig, parse_config
 from bayesnn.files import written_whole
 from bayesnn.job import resume_job, run_job
-from bayesnn.job_folder import JobFolder
+from bayesnn.job_folder import FORMAT, JobFolder
 from bayesnn.lock import Lock
 from bayesnn.sampling.chains import Recorder
 from bayesnn.sampling.schedule import Schedule
@@ -198,7 +198,10 @@ def test_a_folder_without_a_run_is_refused(here):
     assert not Path("absent").exists()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format": 1, "folder": "", "config": {"data": 3}}'])
+NO_JOB = f'{{"format": {FORMAT}, "folder": "", "config": {{"data": 3}}}}'
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", NO_JOB])
 def test_damaged_settings_are_refused(ended, content):
     (ended / "unfinished" / "job.json").write_text(content)
     for go_on in (lambda: resume_job(ended), lambda: run_job(job("out"), progress=False)):
@@ -268,7 +271,7 @@ def test_the_command_goes_on_after_ctrl_c_and_after_a_kill(here, tmp_path_factor
     assert stopped.stderr.strip() == "bayesnn: interrupted; `bayesnn resume out` goes on from here"
     killed = worker("SIGKILL", "warm-up", "resume", "out", cwd=here)
     assert killed.returncode == -signal.SIGKILL
-    assert names_in("out/unfinished") == ["chains", "job.json", "lock", "optimum.npz"]
+    assert names_in("out/unfinished") == ["chains", "data.json", "job.json", "lock", "optimum.npz"]
     command = ("-c", "from bayesnn.cli import main; main()")
     done = worker("resume", here / "out", cwd=tmp_path_factory.mktemp("elsewhere"), module=command)
     assert done.returncode == 0, done.stderr
@@ -276,3 +279,53 @@ def test_the_command_goes_on_after_ctrl_c_and_after_a_kill(here, tmp_path_factor
     whole = run_job(job("whole"), progress=False)
     assert load_tree(here / "out/results.nc").identical(load_tree(whole.results_path))
     assert (here / "out/report.html").read_text() == whole.report_path.read_text()
+
+
+def test_a_disk_that_fills_before_there_are_draws_loses_nothing(here, quick, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bayesnn.job_folder.save_snapshot", full)
+        with refuses("output.directory", "out (No space left on device)", "`bayesnn resume out`"):
+            run_job(job("out"), progress=False)
+    assert resume_job("out", progress=False).tree["posterior"].sizes["draw"] == 20
+    # before there is anything to go on with nothing is said of going on
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bayesnn.job_folder.written_whole", full)
+        with refuses("output.directory", "No space left on device", "room on the disk") as caught:
+            run_job(job("other"), progress=False)
+    assert "resume" not in str(caught.value)
+
+
+@pytest.mark.parametrize("moment", ["search", "evidence"])
+def test_data_that_changed_before_the_search_had_ended_are_refused_too(here, quick, moment):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*MOMENTS[moment], raise_ended)
+        with pytest.raises(EndedError):
+            run_job(job("out"), progress=False)
+    rows = Path("mine.csv").read_text().splitlines()
+    Path("mine.csv").write_text("\n".join([*rows[:-1], "0.0,0.0,9.0"]))
+    with refuses("data", "mine.csv, which has changed", "--fresh"):
+        resume_job("out", progress=False)
+    with refuses("data", "mine.csv, which has changed", "--fresh"):
+        run_job(job("out"), progress=False)
+    Path("out/unfinished/data.json").write_text("{")
+    with refuses("directory", "data.json is damaged", "--fresh"):
+        resume_job("out", progress=False)
+
+
+def test_half_a_file_of_results_is_cleared_away(here, quick, ended):
+    (ended / ".results.nc.abc.partial").write_text("half")
+    (ended / ".report.html.abc.partial").write_text("half")
+    resume_job("out", progress=False)
+    assert names_in("out") == ["report.html", "results.nc"]
+
+
+def test_a_folder_with_a_blank_in_its_name_is_quoted(here, quick, monkeypatch):
+    def full(tree, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(job_module, "save_tree", full)
+    with refuses("output.directory", "my runs", "`bayesnn resume 'my runs'`"):
+        run_job(job("my runs"), progress=False)

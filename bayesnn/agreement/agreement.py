@@ -102,6 +102,8 @@ class Agreement:
         Of the chains, after folding.
     weight_names : tuple of str
         Names of the k weights.
+    log_ratios : ndarray (S,)
+        Log posterior less log Gaussian density, neither with a constant of its own, at draws of the Gaussian.
     n_modes : int
         Optima at which chains of the tree started; those of this one alone are compared.
     """
@@ -130,6 +132,7 @@ class Agreement:
     fraction_of_gaussian_folded: float
     convergence: Convergence
     weight_names: tuple[str, ...]
+    log_ratios: FloatArray
     n_modes: int = 1
 
     @property
@@ -225,8 +228,12 @@ class Agreement:
     @property
     def reasons(self) -> tuple[str, ...]:
         """What the verdict rests on, in words."""
-        of_many = f"of {self.n_modes} modes this is about one, and about its chains alone"
-        return self._judgement[1] if self.n_modes == 1 else (*self._judgement[1], of_many)
+        return (*self._judgement[1], *self._of_many)
+
+    @property
+    def _of_many(self) -> tuple[str, ...]:
+        """What is not compared, where there are several modes."""
+        return () if self.n_modes == 1 else (f"of {self.n_modes} modes this is about one, and about its chains alone",)
 
     @property
     def sentence(self) -> str:
@@ -234,7 +241,7 @@ class Agreement:
         words = self.verdict.sentence
         if self.verdict is Verdict.no_verdict and self.convergence.wants_draws:
             words = "The chains agree, but are too short for a verdict on the Gaussian"
-        return f"{words}: {'; '.join(self.reasons[:REASONS_IN_A_SENTENCE])}."
+        return f"{words}: {'; '.join((*self._judgement[1][:REASONS_IN_A_SENTENCE], *self._of_many))}."
 
     def table(self) -> Table:
         """Return the findings as a rich table."""
@@ -274,6 +281,7 @@ class Agreement:
                 **{name: (("axis_free",), values) for name, values in of_distances.items()},
                 "directions": (("weight", "direction"), self.directions),
                 "along": (("chain", "draw", "direction"), self.along),
+                "log_ratio": (("gaussian_draw",), self.log_ratios),
                 "prior_share": (("direction",), self.prior_share),
                 **{name: (("function",), getattr(self, name)) for name in per_function},
                 "distance": (("finding",), [f.value for f in self.findings]),

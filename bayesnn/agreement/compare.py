@@ -112,6 +112,7 @@ def compare(laplace: Laplace, tree: xr.DataTree, *, extend_tree: bool = True) ->
         fraction_of_gaussian_folded=nearest_images(posterior.model, gaussian, laplace.mean, symmetries)[1],
         convergence=convergence,
         weight_names=posterior.weight_names,
+        log_ratios=log_p - log_q,
         n_modes=1 if whole is tree else len(values_of(whole, "modes", "mean")),
     )
     if extend_tree:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import finite_array, positive_number
+from bayesnn.checks import describe, finite_array, positive_number
 from bayesnn.diagnostics.convergence import converge
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace, fit_laplace
@@ -22,6 +22,8 @@ SINGULAR_SHARE = 0.85
 STANDARD_ERRORS = 3.0
 # Precision, beside the data's, that is taken for none where shares are counted.
 FLAT = 1e-15
+# Curvature, in units of the weights' own, below which a direction has none.
+NO_CURVATURE = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,8 @@ class LearningCoefficient:
     quadratic : float
         What the estimate would be if the log likelihood were the quadratic it is at :math:`w^*`,
         :math:`\frac12 \sum_i \beta h_i / (\beta h_i + \gamma)`: below `k / 2` where the prior is felt.
+    n_flat : int
+        Directions in which the log likelihood has no curvature at :math:`w^*`, whatever the prior.
     rhat : float
         Worst R-hat of predictions and log density of the chains; above 1.01 the value is not to be trusted.
     """
@@ -53,12 +57,22 @@ class LearningCoefficient:
     inverse_temperature: float
     n_weights: int
     quadratic: float
+    n_flat: int
     rhat: float
 
     @property
+    def regular(self) -> float:
+        """What it would be if the weights became Gaussian: `k / 2`, less what the prior takes of it at this size.
+
+        The prior's share is that of directions with curvature, which more data take back; those without any count in
+        full.
+        """
+        return self.quadratic + 0.5 * self.n_flat
+
+    @property
     def is_singular(self) -> bool:
-        """Whether it is well below `k / 2`: the weights do not become Gaussian at this rate of data."""
-        return self.value + STANDARD_ERRORS * self.error < SINGULAR_SHARE * self.n_weights / 2.0
+        """Whether it is well below `regular`: the weights do not become Gaussian at this rate of data."""
+        return self.value + STANDARD_ERRORS * self.error < SINGULAR_SHARE * self.regular
 
 
 def learning_coefficient(
@@ -96,7 +110,7 @@ def learning_coefficient(
     Raises
     ------
     ArgumentError
-        If there are no data, fewer than 3 rows without an `inverse_temperature`, or a number is not positive.
+        If there are no data, fewer than 3 rows, or a number is not positive.
 
     Examples
     --------
@@ -144,6 +158,7 @@ def learning_coefficient(
         inverse_temperature=float(beta),
         n_weights=posterior.n_weights,
         quadratic=float(0.5 * np.sum(shares / (shares + 1.0))),
+        n_flat=_n_flat(curvature, posterior.prior_precision),
         rhat=convergence.worst_rhat,
     )
 
@@ -168,12 +183,27 @@ def learning_curve(
     Returns
     -------
     list of LearningCoefficient
+
+    Raises
+    ------
+    ArgumentError
+        As :func:`learning_coefficient`, before anything is sampled.
     """
-    betas = finite_array("inverse_temperatures", inverse_temperatures, (1,), "numbers above 0, shape (b,)")
+    wants = "numbers above 0, shape (b,)"
+    betas = finite_array("inverse_temperatures", inverse_temperatures, (1,), wants)
+    if np.any(betas <= 0.0):
+        raise ArgumentError("inverse_temperatures", describe(inverse_temperatures), wants)
     return [
         learning_coefficient(laplace, inverse_temperature=float(beta), localization=localization, seed=seed, **how)
         for beta in betas
     ]
+
+
+def _n_flat(curvature: FloatArray, prior_precision: FloatArray) -> int:
+    """Count the directions without curvature (k, k), which is known up to rounding of itself plus the prior's."""
+    own = curvature.diagonal()
+    scale = 1.0 / np.sqrt(np.where(own > NO_CURVATURE * prior_precision, own, 1.0))
+    return int((np.linalg.eigvalsh(curvature * np.outer(scale, scale)) < NO_CURVATURE).sum())
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ def judge(
         kl = next(f for f in findings if f.name == "kl")
         shift = next(f for f in findings if f.name == "mean_shift")
         return Verdict.gaussian, (
-            f"KL {kl.value:.2g} nats, no mean off by more than {shift.value:.2f} sd, "
+            f"KL {kl.value:.2g} nats, no mean off by more than {shift.value:.2f} sd beyond chance, "
             f"all {len(findings)} statistics within chance or within what matters",
         )
     if where_informed and not any(finding.matters for finding in where_informed):

@@ -87,6 +87,10 @@ class Layout:
         found: dict[int, tuple[IntArray, Layout]] = {}
         for name in np.unique(self.mode):
             chains = np.flatnonzero(self.mode == name)
-            groups = (None if group is None else group[chains] for group in (self.ensemble, self.superchain))
-            found[int(name)] = chains, Layout(len(chains), self.num_draws, *groups)
+            found[int(name)] = chains, self.of(chains)
         return found
+
+    def of(self, chains: IntArray) -> "Layout":
+        """Return the layout of some chains (c,), of one mode."""
+        groups = (None if group is None else group[chains] for group in (self.ensemble, self.superchain))
+        return Layout(len(chains), self.num_draws, *groups)

@@ -6,7 +6,7 @@ import numpy as np
 
 from bayesnn.arrays import FloatArray, IntArray
 from bayesnn.chain_statistics.rank_normalised import folded, halves, normal_scores
-from bayesnn.chain_statistics.short_chains import effective_draws
+from bayesnn.chain_statistics.short_chains import variance_of_mean
 from bayesnn.errors import ArgumentError
 
 # Bulk and folded draws are each looked at.
@@ -113,7 +113,7 @@ def nested_rhat_band(
     num_superchains, chains_per_superchain : int
         `K`, at least 2, and `M`.
     effective : ndarray or float
-        Effective draws of one chain.
+        Effective draws of one chain: `W` over the variance of a chain's mean.
     level : float
         Probability of staying below.
     freedom : ndarray or float
@@ -144,8 +144,8 @@ def nested_rhat_with_band(
     (Sidak), so that quantities that go together leave it less often than stated.
 
     Effective draws are estimated *within* superchains, from the spread of their chains' means, or, where each is one
-    chain, by :func:`effective_draws`: superchains that disagree do not widen their own band. Single chains shorter than
-    some ten autocorrelation times seem to forget sooner than they do, and leave the band more often than stated;
+    chain, by :func:`variance_of_mean`: superchains that disagree do not widen their own band. Single chains shorter
+    than some five autocorrelation times seem to forget sooner than they do, and leave the band more often than stated;
     superchains of several chains know what a chain is worth whatever its length.
 
     Chains of 4 draws or more are compared a second time, the first halves of all as one superchain and the second
@@ -205,7 +205,9 @@ def _value_and_band(draws: FloatArray, superchains: IntArray, level: float) -> t
     if grouped[1] > 1:
         effective = spread.within / np.maximum(spread.of_chains, 1e-300)
         return spread.rhat, nested_rhat_band(*grouped, effective, level)
-    effective, freedom = effective_draws(draws)
+    # What a chain's own mean takes off its spread is in W, and must be in the band.
+    variance, freedom = variance_of_mean(draws)
+    effective = np.where(variance > 0.0, spread.within / np.where(variance > 0.0, variance, 1.0), draws.shape[1])
     return spread.rhat, nested_rhat_band(*grouped, effective, level, freedom)
 
 

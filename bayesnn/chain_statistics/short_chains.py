@@ -41,7 +41,38 @@ def effective_draws(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
     >>> bool(abs(effective - 10) < 1)
     True
     """
-    flat = draws.reshape(*draws.shape[:2], -1)
+    total, variance, freedom = _variance_of_mean(draws.reshape(*draws.shape[:2], -1))
+    varies = variance > 0
+    effective = np.where(varies, total / np.where(varies, variance, 1.0), draws.shape[1])
+    return effective.reshape(draws.shape[2:]), freedom.reshape(draws.shape[2:])
+
+
+def variance_of_mean(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
+    r"""Variance of one chain's mean, from autocovariances within chains: `v` of :func:`effective_draws`.
+
+    Parameters
+    ----------
+    draws : ndarray (chains, draws, ...)
+        At least 2 draws.
+
+    Returns
+    -------
+    variance : ndarray (...)
+    freedom : ndarray (...)
+        Degrees of freedom of it as an estimate, for chains that are independent.
+
+    Examples
+    --------
+    >>> variance, _ = variance_of_mean(np.random.default_rng(0).standard_normal((500, 10)))
+    >>> bool(abs(variance - 0.1) < 0.01)
+    True
+    """
+    _, variance, freedom = _variance_of_mean(draws.reshape(*draws.shape[:2], -1))
+    return variance.reshape(draws.shape[2:]), freedom.reshape(draws.shape[2:])
+
+
+def _variance_of_mean(flat: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return variances of draws (chains, draws, q) and of a chain's mean (q,), and its degrees of freedom."""
     num_chains, size = flat.shape[:2]
     fades = (1.0 - np.arange(size, dtype=np.float64) / size)[:, None]
     about_means = _autocovariances(flat)
@@ -55,11 +86,9 @@ def effective_draws(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
         summed: FloatArray = 2.0 * np.asarray((fades * kept).sum(axis=0)) - total
         variance: FloatArray = np.clip(summed, least * total, size * total) / size
         hidden = _hidden(kept, variance)
-    varies = variance > 0
-    effective = np.where(varies, total / np.where(varies, variance, 1.0), size)
     # Relative variance of a truncated sum: 2 (2 w + 1) / (chains * draws), Sokal (1997), section 3.
     freedom = np.maximum(num_chains * size / (2.0 * window + 1.0), 1.0)
-    return effective.reshape(draws.shape[2:]), freedom.reshape(draws.shape[2:])
+    return total, variance, freedom
 
 
 def _autocovariances(draws: FloatArray) -> FloatArray:

@@ -34,7 +34,7 @@ class Scores:
     rmse : ndarray (p,)
         Root mean squared error of the predictive means, in the order of `predictives`.
     lpd : ndarray (p,)
-        Mean log predictive density of a target, nats.
+        Mean log predictive density of a row, all its targets together, nats.
     predictives : tuple of str
         What was scored: ``PREDICTIVES``, and ``"sampled, stacking"`` and so on for each weighting of several modes.
     """

@@ -7,7 +7,8 @@ import xarray as xr
 from scipy.special import logsumexp
 
 from bayesnn.arrays import FloatArray, IntArray
-from bayesnn.chain_statistics import ess
+from bayesnn.chain_statistics import Layout
+from bayesnn.diagnostics.layout import layout_of
 from bayesnn.errors import ArgumentError
 from bayesnn.tree import values_of
 
@@ -77,17 +78,20 @@ def leave_one_out(tree: xr.DataTree, mode_of_chains: IntArray) -> LeaveOneOut:
     values = values_of(tree, "log_likelihood", "y")
     if not np.isfinite(values).all():
         raise ArgumentError("tree", "log likelihoods that are not finite", "finite ones in group 'log_likelihood'")
-    modes = [_of_mode(values[mode_of_chains == mode]) for mode in range(int(mode_of_chains.max()) + 1)]
+    layout, modes = layout_of(tree), list[tuple[FloatArray, FloatArray, FloatArray, FloatArray]]()
+    for mode in range(int(mode_of_chains.max()) + 1):
+        chains = np.flatnonzero(mode_of_chains == mode)
+        modes.append(_of_mode(values[chains], layout.of(chains)))
     log_density, error, pareto_k, limit = (np.stack(parts) for parts in zip(*modes, strict=True))
     return LeaveOneOut(log_density, error, pareto_k, limit)
 
 
-def _of_mode(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def _of_mode(values: FloatArray, layout: Layout) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Return the parts of :class:`LeaveOneOut` for the chains of one mode (chains, draws, n)."""
     rows = values.reshape(-1, values.shape[2]).T
     size = rows.shape[1]
     # Counted on the densities, whose mean it is about.
-    efficiency = ess(np.exp(values - values.max(axis=(0, 1))), "mean") / size
+    efficiency = layout.ess(np.exp(values - values.max(axis=(0, 1))), "mean") / size
     smoothed = [_smoothed(row, float(efficiency.mean())) for row in rows]
     log_weights, pareto_k = np.stack([weights for weights, _ in smoothed]), np.array([k for _, k in smoothed])
     log_density = logsumexp(log_weights + rows, axis=1)

@@ -36,8 +36,9 @@ def _rhat(convergence: Convergence) -> str:
     if not convergence.within:
         return f"worst {_kind(layout)} of {what} {across.rhat:.3f}, {_wants(layout, across)}"
     within = max(convergence.within, key=lambda worst: (not worst.agrees, worst.rhat))
+    limit = f" (wants at most {within.limit:.3f})" if layout.is_short else ""
     return (
-        f"worst {_kind(layout)} of {what} within a mode {within.rhat:.3f}, across modes {across.rhat:.3f}, "
+        f"worst {_kind(layout)} of {what} within a mode {within.rhat:.3f}{limit}, across modes {across.rhat:.3f}, "
         f"{_wants(layout, across)}"
     )
 

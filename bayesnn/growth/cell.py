@@ -157,6 +157,7 @@ def _computed(make_posterior: MakePosterior, cell: Cell, settings: CellSettings,
         numbers |= {
             "learning_coefficient": learnt.value,
             "learning_coefficient_error": learnt.error,
+            "learning_coefficient_regular": learnt.regular,
             "learning_coefficient_rhat": learnt.rhat,
             "wbic": learnt.wbic,
         }

@@ -84,7 +84,8 @@ class Growth:
     def rates(self, seed: int = 0) -> dict[str, Rate]:
         """Fit the slopes of all distances for which there is a theory.
 
-        Medians over replicates are fitted, of the sizes at which more than half of them show more than chance.
+        Medians over replicates are fitted, of the sizes at which more than half of them show more than chance; the
+        others are smaller, and count as such.
 
         Parameters
         ----------
@@ -119,7 +120,8 @@ class Growth:
         rate, lines = fit_rate(name, self.sizes, self._distance(name), THEORY[name], seed)
         low, high = rate.slope_interval
         if np.isnan(rate.slope):
-            words = f"KL is known at {rate.n_sizes} sizes, and a rate takes 3: nothing is extrapolated"
+            sizes = "1 size" if rate.n_sizes == 1 else f"{rate.n_sizes} sizes"
+            words = f"KL is known at {sizes}, and a rate takes 3: nothing is extrapolated"
             return GoodEnough(np.nan, (np.nan, np.nan), words)
         if np.isnan(low):
             words = f"KL falls as n^{rate.slope:.2f} in one replicate, which has no interval: nothing is extrapolated"
@@ -134,8 +136,8 @@ class Growth:
         return GoodEnough(n, (float(ends[0]), float(ends[1])), words)
 
     def learning_coefficient(self) -> xr.Dataset:
-        """Learning coefficient and its error over sizes and replicates, with ``k / 2`` beside them."""
-        names = ("learning_coefficient", "learning_coefficient_error")
+        """Learning coefficient, its error and a regular model's over sizes and replicates, ``k / 2`` beside them."""
+        names = ("learning_coefficient", "learning_coefficient_error", "learning_coefficient_regular")
         if not any(names[0] in record.numbers for record in self.records):
             raise ArgumentError("learning", "a study without it", "data_growth(..., learning=True)")
         axes = ("n", "replicate")
@@ -146,12 +148,17 @@ class Growth:
 
     @property
     def is_singular(self) -> bool:
-        """Whether the learning coefficient is well below ``k / 2`` at every size, by more than chance."""
+        """Whether the learning coefficient is well below a regular model's at every size, by more than chance.
+
+        Where the prior is felt a regular model's is below ``k / 2``, too
+        (:attr:`bayesnn.agreement.LearningCoefficient.regular`). Sizes at which no chains agree have no say, but the
+        largest must have one: it is about what more data do.
+        """
         values, errors = self.values("learning_coefficient"), self.values("learning_coefficient_error")
-        limits = SINGULAR_SHARE * 0.5 * self.values("k")
+        limits = SINGULAR_SHARE * self.values("learning_coefficient_regular")
         below, seen = values + STANDARD_ERRORS * errors < limits, np.isfinite(values)
         count = seen.sum(axis=1)
-        return bool(count.any() and np.all((below & seen).sum(axis=1)[count > 0] > 0.5 * count[count > 0]))
+        return bool(count[-1] and np.all((below & seen).sum(axis=1)[count > 0] > 0.5 * count[count > 0]))
 
     def to_dataset(self) -> xr.Dataset:
         """All figures over sizes and replicates, with status and verdict of each cell."""

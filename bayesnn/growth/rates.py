@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesnn.arrays import BoolArray, FloatArray
+from bayesnn.arrays import FloatArray
 from bayesnn.seeds import generator
 
 # Slopes of the distances for a regular model; those of the whitened covariance depend on the curvature.
@@ -83,7 +83,7 @@ def fit_rate(name: str, sizes: FloatArray, values: FloatArray, theory: float, se
     sizes : ndarray (s,)
         Rows.
     values : ndarray (s, r)
-        The distance, NaN or 0 where there is none to be seen.
+        The distance; 0 where it is too small to be seen, NaN where it is not known.
     theory : float
         Slope for a regular model.
     seed : int
@@ -95,9 +95,9 @@ def fit_rate(name: str, sizes: FloatArray, values: FloatArray, theory: float, se
     lines : ndarray (N_BOOTSTRAP, 2)
         Intercepts and slopes of the bootstrap.
     """
-    seen, count = np.where(values > 0.0, values, np.nan), values.shape[1]
+    count = values.shape[1]
     chosen = generator(seed, "growth bootstrap").integers(0, count, (N_BOOTSTRAP, count))
-    again = seen[:, chosen].transpose(1, 0, 2)
+    again = values[:, chosen].transpose(1, 0, 2)
 
     def interval_from(first: int) -> tuple[float, float]:
         if count < LEAST_REPLICATES:
@@ -106,8 +106,8 @@ def fit_rate(name: str, sizes: FloatArray, values: FloatArray, theory: float, se
         low, high = np.quantile(slopes[np.isfinite(slopes)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return float(low), float(high)
 
-    most = _most_seen(seen)
-    n_sizes, ((intercept, slope),) = int(most.sum()), _lines(sizes, seen[None])
+    most = np.isfinite(medians_seen(values))
+    n_sizes, ((intercept, slope),) = int(most.sum()), _lines(sizes, values[None])
     if not np.isfinite(slope):
         return Rate(name, np.nan, np.nan, (np.nan, np.nan), theory, n_sizes), np.full((N_BOOTSTRAP, 2), np.nan)
     starts = [int(i) for i in np.flatnonzero(most) if most[i:].sum() >= LEAST_SIZES]
@@ -117,28 +117,38 @@ def fit_rate(name: str, sizes: FloatArray, values: FloatArray, theory: float, se
 
 
 def medians(values: FloatArray) -> FloatArray:
-    """Median (...) of what there is among values (..., r), NaN where there is nothing.
+    """Median (...) of what is known among values (..., r), NaN where nothing is.
 
     Examples
     --------
     >>> medians(np.array([[3.0, np.nan, 1.0], [np.nan, np.nan, np.nan]]))
     array([ 2., nan])
     """
-    count = np.isfinite(values).sum(axis=-1, keepdims=True)
-    ordered = np.sort(np.where(np.isfinite(values), values, np.nan), axis=-1)  # NaN go to the end
+    count = (~np.isnan(values)).sum(axis=-1, keepdims=True)
+    ordered = np.sort(values, axis=-1)  # NaN go to the end
     ends = [np.take_along_axis(ordered, np.maximum(place, 0), axis=-1) for place in ((count - 1) // 2, count // 2)]
     return np.where(count > 0, 0.5 * (ends[0] + ends[1]), np.nan)[..., 0]
 
 
-def _most_seen(seen: FloatArray) -> BoolArray:
-    """Whether most of the replicates (..., s, r) at each size can be seen."""
-    return np.isfinite(seen).mean(axis=-1) > 0.5
+def medians_seen(values: FloatArray) -> FloatArray:
+    """Median (...) of distances (..., r) where most of the replicates can be seen, NaN elsewhere.
+
+    Those that cannot are smaller than chance, and have their place below the others.
+
+    Examples
+    --------
+    >>> medians_seen(np.array([[0.0, 0.3, 0.2], [0.0, 0.0, 0.2]]))
+    array([0.2, nan])
+    """
+    most = (np.isfinite(values) & (values > 0.0)).mean(axis=-1) > 0.5
+    return np.where(most, medians(values), np.nan)
 
 
-def _lines(sizes: FloatArray, seen: FloatArray) -> FloatArray:
+def _lines(sizes: FloatArray, values: FloatArray) -> FloatArray:
     """Fit intercepts and slopes (b, 2) to logarithms of medians of distances (b, s, r), where most can be seen."""
-    most = _most_seen(seen)
-    x, y = np.log(sizes), np.where(most, np.log(medians(seen)), 0.0)
+    middle = medians_seen(values)
+    most = np.isfinite(middle)
+    x, y = np.log(sizes), np.log(np.where(most, middle, 1.0))
     with np.errstate(invalid="ignore", divide="ignore"):
         count = np.where(most.sum(axis=1) >= LEAST_SIZES, most.sum(axis=1), np.nan)
         x_mean, y_mean = (most * x).sum(axis=1) / count, y.sum(axis=1) / count

@@ -10,7 +10,7 @@ from bayesnn.errors import ArgumentError
 from bayesnn.files import written_whole
 
 # Raised whenever records of before mean something else; it is part of their names.
-FORMAT = 2
+FORMAT = 3
 # Of which quantiles are kept: a normal's at -2, -1, 0, 1 and 2 standard deviations.
 LEVELS = (0.02275, 0.15866, 0.5, 0.84134, 0.97725)
 OK, FAILED, NO_OPTIMUM = "ok", "failed", "no optimum"

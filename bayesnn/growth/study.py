@@ -15,7 +15,7 @@ from bayesnn.errors import ArgumentError
 from bayesnn.growth.cell import Cell, CellSettings, MakePosterior, run_cell
 from bayesnn.growth.growth import Growth
 from bayesnn.growth.record import FAILED, OK, OUT_OF_MEMORY, Record
-from bayesnn.growth.workers import TRIES, Workers, not_of_better_optima, workers_of
+from bayesnn.growth.workers import TRIES, Workers, check_executor, not_of_better_optima, workers_of
 from bayesnn.progress import Tick, progress_bar
 
 # The smallest size: an optimum with a certificate needs rows.
@@ -87,7 +87,7 @@ def data_growth(
     >>> [record.n for record in found.records], found.records[0].status
     ([20, 40], 'ok')
     """
-    sizes = _checked_sizes(sizes)
+    sizes = check_study(make_posterior, sizes, executor)
     settings = CellSettings(
         seed=integer_at_least("seed", seed, 0),
         num_chains=integer_at_least("num_chains", num_chains, 2),
@@ -97,11 +97,6 @@ def data_growth(
         learning=learning,
     )
     replicates = integer_at_least("replicates", replicates, 1)
-    if not callable(make_posterior):  # pyright: ignore[reportUnnecessaryComparison] -- public door
-        raise ArgumentError("make_posterior", describe(make_posterior), "a callable from size and seed to a Posterior")
-    make_posterior(sizes[-1], 0)  # what cannot be made is refused before hours are spent
-    if executor == "process" or isinstance(executor, ProcessPoolExecutor):
-        _check_travels(make_posterior)
     folder = None if directory is None else Path(directory)
     study = _Study(make_posterior, sizes, settings, folder)
     with (
@@ -111,6 +106,24 @@ def data_growth(
     ):
         not_of_better_optima()
         return Growth(tuple(study.run(range(replicates), workers, tick)))
+
+
+def check_study(make_posterior: MakePosterior, sizes: Sequence[int], executor: str | Executor) -> tuple[int, ...]:
+    """Return the sizes, or raise ArgumentError: what cannot be made is refused before hours are spent.
+
+    Parameters
+    ----------
+    make_posterior, sizes, executor
+        As of :func:`data_growth`.
+    """
+    checked = _checked_sizes(sizes)
+    if not callable(make_posterior):  # pyright: ignore[reportUnnecessaryComparison] -- public door
+        raise ArgumentError("make_posterior", describe(make_posterior), "a callable from size and seed to a Posterior")
+    make_posterior(checked[-1], 0)
+    check_executor(executor)
+    if executor == "process" or isinstance(executor, ProcessPoolExecutor):
+        _check_travels(make_posterior)
+    return checked
 
 
 def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -85,6 +85,13 @@ class Workers:
             self.executor = self.renew()
 
 
+def check_executor(executor: object) -> None:
+    """Raise ArgumentError if :func:`workers_of` would not know what is asked for."""
+    is_named = isinstance(executor, str) and (executor in ("serial", "process") or ":" in executor)
+    if not (is_named or isinstance(executor, Executor)):
+        raise ArgumentError("executor", describe(executor), WANTS)
+
+
 @contextmanager
 def workers_of(executor: str | Executor) -> Generator[Workers]:
     """Open what a user asks for.
@@ -100,6 +107,7 @@ def workers_of(executor: str | Executor) -> Generator[Workers]:
     ArgumentError
         If it is none of these, dask is not installed, or nobody answers at the address.
     """
+    check_executor(executor)
     if isinstance(executor, Executor):
         count = int(getattr(executor, "_max_workers", 1))
         yield Workers(executor, max(1, n_cores() // max(1, count)))
@@ -114,14 +122,21 @@ def workers_of(executor: str | Executor) -> Generator[Workers]:
 
         workers = Workers(spawned(), 1, spawned)
         try:
+            workers.executor.submit(n_cores).result()
+        except BrokenExecutor:
+            workers.executor.shutdown(wait=False, cancel_futures=True)
+            wants = (
+                "processes that can begin: they import the script, whose work must be in a function, called under "
+                "`if __name__ == '__main__':`"
+            )
+            raise ArgumentError("executor", "'process', whose workers died as they began", wants) from None
+        try:
             yield workers
         finally:
             workers.executor.shutdown(wait=True, cancel_futures=True)
-    elif isinstance(executor, str) and ":" in executor:  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
+    else:
         with _client(executor) as client:
             yield Workers(client.get_executor(pure=False), 1)
-    else:
-        raise ArgumentError("executor", describe(executor), WANTS)
 
 
 @contextmanager

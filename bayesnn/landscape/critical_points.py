@@ -125,8 +125,9 @@ def critical_points(loss: LeastSquares) -> CriticalPoints:
     n_kinds = sum(math.comb(len(singular), size) for size in range(most + 1))
     if n_kinds > MOST_POINTS:
         raise ArgumentError("loss", f"{n_kinds} kinds of critical points", f"a network with at most {MOST_POINTS}")
+    sizes = range(most + 1) if model.n_layers > 1 else [most]  # of one matrix the loss is convex
     inputs_of = np.linalg.solve(lower.T, left)  # L'^{-1} u_i in columns
-    kinds = itertools.chain.from_iterable(itertools.combinations(range(len(singular)), m) for m in range(most + 1))
+    kinds = itertools.chain.from_iterable(itertools.combinations(range(len(singular)), m) for m in sizes)
     points: list[tuple[tuple[int, ...], FloatArray, Optimality]] = []
     for kept in kinds:
         chosen = list(kept)

@@ -6,11 +6,14 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from bayesnn.arrays import ArrayLike, FloatArray
+from bayesnn.errors import ArgumentError
 from bayesnn.landscape.idealised_risk import IdealisedRisk
 
 # Points on the upper half of the circle, doubled until the mean settles.
 FEWEST, MOST = 2**10, 2**20
 SETTLED = 1e-13
+# Change by the last doubling above which the mean is none.
+UNSETTLED = 1e-9
 # Minima of the ratio over the grid that are refined.
 REFINED = 4
 
@@ -79,7 +82,8 @@ def quasi_convexity(risk: IdealisedRisk, weights: ArrayLike) -> QuasiConvexity:
     Raises
     ------
     ArgumentError
-        If the system is unstable, misshaped or not finite.
+        If the system is unstable, misshaped or not finite, or it or the target is so near to instability that the
+        integral cannot be taken.
 
     Examples
     --------
@@ -97,7 +101,13 @@ def quasi_convexity(risk: IdealisedRisk, weights: ArrayLike) -> QuasiConvexity:
         share = np.full(size + 1, 1.0 / size)
         share[[0, -1]] *= 0.5
         integral = float(share @ (ratio * gap))
-        if abs(integral - before) <= SETTLED * abs(integral) or size >= MOST:
+        change_of_integral = abs(integral - before)
+        if change_of_integral <= SETTLED * abs(integral):
+            break
+        if size >= MOST:
+            if change_of_integral > UNSETTLED * abs(integral):
+                radius = max(float(risk.system.spectral_radius(each)) for each in (w, risk.target))
+                raise ArgumentError("weights", f"spectral radius {radius:.9g}, or the target's", "one further from 1")
             break
         size, before = 2 * size, integral
     tau, at = _least(risk, w, angles, ratio)

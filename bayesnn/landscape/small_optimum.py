@@ -12,6 +12,8 @@ from bayesnn.models import DeepLinear
 
 # A singular value below this share of the largest is zero up to rounding.
 SINGULAR = 1e-13
+# A product within this share of the matrix, for each dimension, is the matrix up to rounding.
+ROUNDING = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +91,9 @@ def small_optimum(target: ArrayLike, n_layers: int) -> SmallOptimum:
     for k in range(layers + 1):
         turn = rotation if k == 0 else _root_of_rotation(rotation, k)
         stretch = (right.T * singular ** (1.0 / max(layers - k, 1))) @ right
-        # no layer to do it with: only for what needs none
-        wrong = (k == 0 and not np.allclose(rotation, np.eye(d))) or (k == layers and not np.allclose(singular, 1.0))
-        if not wrong:
+        # no layer to turn with, or none to stretch with: only for what needs none
+        alone = (right.T * singular) @ right if k == 0 else rotation
+        if 0 < k < layers or np.linalg.norm(alone - matrix) <= ROUNDING * d * np.linalg.norm(matrix):
             norms = [float(np.linalg.norm(part - np.eye(d), 2)) for part in _parts(turn, stretch, k, layers)]
             choices.append((max(norms), k, turn, stretch))
     if not choices:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesnn.arrays import ArrayLike, FloatArray, IntArray
-from bayesnn.checks import describe, integer_at_least, positive_number
+from bayesnn.checks import describe, finite_array, integer_at_least, positive_number
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace.laplace import laplace_evidence
 from bayesnn.laplace.precision import build_precision
@@ -136,7 +136,8 @@ def maximize_evidence(
     Raises
     ------
     ArgumentError
-        If the prior is flat or has one precision per weight, or a Gaussian likelihood has one noise per row.
+        If the prior is flat or has one precision per weight, a Gaussian likelihood has one noise per row, or the
+        optimum given or found is not finite, nor the log density there.
 
     Examples
     --------
@@ -154,7 +155,15 @@ def maximize_evidence(
     sigma = _noise(posterior)
     if optimum is None:
         optimum = uninterrupted(find_optimum(posterior, n_starts=8, seed=seed, progress=progress))
-    weights = np.array(optimum.weights if isinstance(optimum, Optimum) else optimum, dtype=np.float64)
+    point = optimum.weights if isinstance(optimum, Optimum) else optimum
+    wants = f"finite numbers, shape ({posterior.n_weights},)"
+    weights = finite_array("optimum", point, (1,), wants)
+    if weights.shape != (posterior.n_weights,):
+        raise ArgumentError("optimum", f"shape {weights.shape}", wants)
+    with np.errstate(over="ignore", invalid="ignore"):
+        has_density = bool(np.isfinite(posterior.log_density(weights)))
+    if not has_density:
+        raise ArgumentError("optimum", "a point where the log density is not finite", "an optimum")
     rounds: list[EvidenceRound] = []
     here, status = _at(posterior, weights, precisions, sigma), Status.max_steps
     best = here

@@ -18,13 +18,15 @@ from bayesnn.laplace.predictive import (
     moments_of_targets,
 )
 from bayesnn.laplace.structures import LastLayer, Structure
-from bayesnn.models import log_symmetry_order
+from bayesnn.models import log_coinciding, log_symmetry_order
 from bayesnn.optimum import Certificate
 from bayesnn.posterior import Gaussian, Posterior
 from bayesnn.posterior.heteroscedastic import LOG_2PI
 from bayesnn.seeds import generator
 
 KINDS = ("glm", "weights")
+# Images within so many standard deviations, times the root of k, are one mode, as searches for optima have it.
+SAME_MODE_SD = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,10 +142,22 @@ class Laplace:
         """
         return laplace_evidence(self.posterior, self.mean, self.precision)
 
-    @property
+    @cached_property
     def log_symmetry_order(self) -> float:
-        """Log of the number of symmetric images of the mode that are modes as well: the prior may tell images apart."""
-        return log_symmetry_order(self.posterior.model, self.posterior.symmetries)
+        """Log of the number of symmetric images of the mode that are modes as well: the prior may tell images apart.
+
+        Images nearer than a hundredth of a standard deviation in each direction are one: a unit whose weights are all 0
+        is its own mirror image.
+        """
+        model, symmetries = self.posterior.model, self.posterior.symmetries
+        reach = SAME_MODE_SD * np.sqrt(self.n_weights)
+        # No coordinate is further away, in its own standard deviations, than the whole is.
+        of_each = reach * np.sqrt(self.posterior_variance)
+
+        def is_near(image: FloatArray) -> bool:
+            return bool(self.precision.squared_length(image - self.mean) <= reach**2)
+
+        return log_symmetry_order(model, symmetries) - log_coinciding(model, self.mean, of_each, is_near, symmetries)
 
     def predict(
         self,

@@ -12,6 +12,8 @@ from bayesnn.checks import describe, integer_at_least, one_of, probabilities
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace.laplace import Laplace
 from bayesnn.laplace.predictive import Prediction
+from bayesnn.posterior import Posterior
+from bayesnn.posterior.coordinates import centre_of
 from bayesnn.posterior.data import stays_outside
 from bayesnn.seeds import generator
 
@@ -139,11 +141,17 @@ def _checked(laplaces: object) -> tuple[Laplace, ...]:
     first = given[0].posterior
     for laplace in given:
         other = laplace.posterior
-        same_kind = repr(other.model) == repr(first.model) and other.n_weights == first.n_weights
+        same_kind = repr(other.model) == repr(first.model) and _are_alike(other, first)
         if not (same_kind and same_rows(first.x, other.x) and same_rows(first.y, other.y)):
             wants = "posteriors of one network and one data set"
             raise ArgumentError("laplaces", f"{first!r} and {other!r}", wants)
     return tuple(given)
+
+
+def _are_alike(one: Posterior, other: Posterior) -> bool:
+    """Whether the coordinates of both mean the same: what is inferred, and from where it is measured."""
+    first, second = (centre_of(each.network, each.prior) for each in (one, other))
+    return one.weight_names == other.weight_names and np.array_equal(first, second)
 
 
 def same_rows(left: FloatArray, right: FloatArray) -> bool:

@@ -10,13 +10,15 @@ from typing import Any, cast
 import numpy as np
 
 from bayesnn.arrays import AnyArray, FloatArray
+from bayesnn.checks import stable_repr
 from bayesnn.errors import ArgumentError
 from bayesnn.factor import PrecisionFactor
 from bayesnn.files import written_whole
 from bayesnn.laplace.laplace import Laplace
 from bayesnn.laplace.structures import BlockDiagonal, Diagonal, Full, LastLayer, LowRank, Structure
 from bayesnn.optimum import Certificate
-from bayesnn.posterior import Gaussian, NormalPrior, Posterior
+from bayesnn.posterior import Gaussian, Posterior
+from bayesnn.posterior.coordinates import centre_of
 
 # Raised whenever files of before can no longer be read.
 FORMAT = 1
@@ -120,20 +122,14 @@ def _identity(posterior: Posterior) -> dict[str, Any]:
     """Say what a posterior is, in words and, for arrays, by their digests."""
     likelihood = posterior.given_likelihood
     noise = likelihood.sigma_noise if isinstance(likelihood, Gaussian) else None
+    centre = centre_of(posterior.network, posterior.prior)
     return {
-        "model": repr(posterior.network),
-        "likelihood": type(likelihood).__name__ if isinstance(noise, np.ndarray) else repr(likelihood),
+        "model": stable_repr(posterior.network),
+        "likelihood": type(likelihood).__name__ if isinstance(noise, np.ndarray) else stable_repr(likelihood),
         "noise digest": _digest(cast("AnyArray", noise)) if isinstance(noise, np.ndarray) else None,
-        "prior digest": _digest(posterior.prior_precision, posterior.prior_mean, *_centre(posterior)),
+        "prior digest": _digest(posterior.prior_precision, posterior.prior_mean, centre),
         "rows": posterior.n_rows,
     }
-
-
-def _centre(posterior: Posterior) -> list[FloatArray]:
-    """Return the prior mean of weights whose precision is inferred: that of their coordinates is 0."""
-    prior = posterior.prior
-    is_inferred = isinstance(prior, NormalPrior) and prior.is_inferred
-    return [prior.mean_for(posterior.network.weight_blocks)] if is_inferred else []
 
 
 def _digest(*arrays: AnyArray) -> str:

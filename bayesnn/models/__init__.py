@@ -14,6 +14,7 @@ from bayesnn.models.state_space import StateSpace, companion, filtered, windows
 from bayesnn.models.symmetry import (
     Symmetries,
     canonicalize,
+    log_coinciding,
     log_symmetry_order,
     nearest_image,
     nearest_images,
@@ -40,6 +41,7 @@ __all__ = [
     "canonicalize",
     "companion",
     "filtered",
+    "log_coinciding",
     "log_symmetry_order",
     "nearest_image",
     "nearest_images",

@@ -174,7 +174,8 @@ class FunctionModel:
     def _call_jacobian(self, jacobian: UserFunction, weights: FloatArray, x: FloatArray) -> FloatArray:
         matrix = np.asarray(jacobian(weights, x))
         shape = (x.shape[0], self.n_outputs, self.n_weights)
-        if matrix.dtype.kind not in "iuf" or matrix.shape not in (shape, (shape[0], shape[2])[: 3 - self.n_outputs]):
+        allowed = (shape,) if self.n_outputs > 1 else (shape, (shape[0], shape[2]))
+        if matrix.dtype.kind not in "iuf" or matrix.shape not in allowed:
             wants = shape if self.n_outputs > 1 else (shape[0], shape[2])
             got = f"a result of shape {matrix.shape} and type {matrix.dtype}"
             raise ArgumentError("jacobian", got, f"real numbers of shape {wants}")

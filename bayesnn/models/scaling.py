@@ -38,7 +38,11 @@ def balanced(model: Model, draws: FloatArray, reference: FloatArray) -> FloatArr
     >>> balanced(net, np.array([4.0, 1.0]), np.array([1.0, 1.0]))
     array([2., 2.])
     """
-    if isinstance(model, WithConstants | StandardWeights):
+    if isinstance(model, StandardWeights):
+        # Scalings are of the weights themselves, which coordinates measure from the prior's mean.
+        moved = balanced(model.model, model.weights_of(draws), model.weights_of(reference))
+        return model.coordinates_of(moved, draws)
+    if isinstance(model, WithConstants):
         inner = model.model.n_weights
         moved = balanced(model.model, draws[..., :inner], reference[:inner])
         return np.concatenate([moved, draws[..., inner:]], axis=-1)

@@ -80,6 +80,11 @@ class StandardWeights:
         standard, sd = self._split(coordinates)
         return self.centre + standard * sd
 
+    def coordinates_of(self, weights: FloatArray, coordinates: FloatArray) -> FloatArray:
+        """Return coordinates (..., k + groups) of weights (..., k) under the log precisions of other coordinates."""
+        sd = self._split(coordinates)[1]
+        return np.concatenate([(weights - self.centre) / sd, coordinates[..., self.model.n_weights :]], axis=-1)
+
     def predict(self, weights: FloatArray, x: FloatArray) -> FloatArray:
         """Return outputs (..., n, out) at coordinates (..., k + groups)."""
         return self.model.predict(self.weights_of(weights), x)

@@ -1,6 +1,7 @@
 """Weight symmetries of MLPs: permuting hidden units, and flipping their signs where the activation is odd."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +108,76 @@ def log_symmetry_order(model: Model, symmetries: Symmetries | None = None) -> fl
     )
 
 
+def log_coinciding(
+    model: Model,
+    weights: FloatArray,
+    reach: FloatArray,
+    is_near: Callable[[FloatArray], bool],
+    symmetries: Symmetries | None = None,
+) -> float:
+    """Log of the number of a weight vector's symmetric images that are where it is.
+
+    Units that are alike may change places there, and those whose in- and outgoing weights are all 0 their signs, layer
+    by layer.
+
+    Parameters
+    ----------
+    model : Model
+        Whose; 0 for models whose symmetries are not known.
+    weights : ndarray (k,)
+        The vector.
+    reach : ndarray (k,)
+        How far each weight of an image that counts as the same may be at most.
+    is_near : callable
+        Whether an image (k,) within reach counts as the same.
+    symmetries : Symmetries, optional
+        As for :func:`log_symmetry_order`.
+
+    Examples
+    --------
+    >>> net, twins = MLP(1, (2,), 1, bias=False), np.array([1.0, -1.0, 3.0, -3.0])
+    >>> round(math.exp(log_coinciding(net, twins, np.full(4, 1e-9), lambda image: True)))
+    2
+    """
+    those = symmetries or Symmetries.of(model)
+    if isinstance(model, WithConstants | StandardWeights):
+        k = model.model.n_weights
+
+        def is_whole_near(image: FloatArray) -> bool:
+            return is_near(np.concatenate([image, weights[k:]]))
+
+        return log_coinciding(model.model, weights[:k], reach[:k], is_whole_near, those)
+    if not isinstance(model, MLP):
+        return 0.0
+    total = 0.0
+    for layer, width in enumerate(model.hidden):
+        units, within = (_units(model, _split(model, each), layer) for each in (weights, reach))
+        places, permutes, flips = np.arange(width), those.permutes[layer], those.flips[layer]
+
+        def stays(order: IntArray, turned: BoolArray, layer: int = layer) -> bool:
+            arrays = _split(model, weights)
+            _move_units(model, arrays, layer, order, np.where(turned, -1.0, 1.0))
+            return is_near(np.concatenate([part.ravel() for part in arrays]))
+
+        idle: BoolArray = (2.0 * np.abs(units) <= within).all(axis=0) & flips
+        total += math.log(2.0) * sum(stays(places, places == unit) for unit in places[idle])
+        sizes = np.zeros(width, dtype=np.int64)  # of the groups of units that are alike, at the first of each
+        for unit in range(width if permutes else 0):
+            same = (np.abs(units - units[:, [unit]]) <= within).all(axis=0)
+            opposite = (np.abs(units + units[:, [unit]]) <= within).all(axis=0) & flips
+            for other in np.flatnonzero((same | opposite) & (sizes > 0)):
+                order = places.copy()
+                order[unit], order[other] = other, unit
+                both = (places == unit) | (places == other)
+                if (same[other] and stays(order, both & False)) or (opposite[other] and stays(order, both)):
+                    sizes[other] += 1
+                    break
+            else:
+                sizes[unit] = 1
+        total += sum(math.lgamma(size + 1) for size in sizes)
+    return total
+
+
 def random_images(model: Model, weights: FloatArray, random: np.random.RandomState) -> FloatArray:
     """Draw for each weight vector one of its symmetric images, all equally likely.
 
@@ -130,7 +201,10 @@ def random_images(model: Model, weights: FloatArray, random: np.random.RandomSta
     >>> bool(np.allclose(net.predict(image, np.ones((1, 1))), 3 * np.tanh(1) + 4 * np.tanh(2)))
     True
     """
-    if isinstance(model, WithConstants | StandardWeights):
+    if isinstance(model, StandardWeights):
+        # Images are of the weights themselves, which coordinates measure from the prior's mean.
+        return model.coordinates_of(random_images(model.model, model.weights_of(weights), random), weights)
+    if isinstance(model, WithConstants):
         inner = model.model.n_weights
         return np.concatenate([random_images(model.model, weights[:, :inner], random), weights[:, inner:]], axis=1)
     if not isinstance(model, MLP):
@@ -219,6 +293,8 @@ def nearest_images(
     if not isinstance(model, MLP):
         return draws.copy(), 0.0
     those = symmetries or Symmetries.of(model)
+    if not draws.size:
+        return draws.copy(), 0.0
     flat = draws.reshape(-1, draws.shape[-1]).copy()
     moved = 0
     for i in np.flatnonzero(~_surely_nearest(model, flat, reference, those)):

@@ -250,7 +250,8 @@ def _distinct(posterior: Posterior, descents: Sequence[Descent]) -> list[list[De
     """Group runs that ended at the same point modulo symmetry: best group first, earliest start first within it.
 
     The earliest, not the highest, stands for its group: the runs of a group differ in height by rounding alone, and
-    rounding must not choose the image that everything after this is computed at.
+    rounding must not choose the image that everything after this is computed at. Those that did not end by themselves
+    come after all others.
     """
 
     def height(i: int) -> float:
@@ -271,7 +272,11 @@ def _distinct(posterior: Posterior, descents: Sequence[Descent]) -> list[list[De
                 break
         else:
             groups.append([i])
-    return [[descents[i] for i in sorted(group)] for group in groups]
+
+    def precedence(i: int) -> tuple[bool, int]:
+        return descents[i].status is not Status.converged, i
+
+    return [[descents[i] for i in sorted(group, key=precedence)] for group in groups]
 
 
 def _certified(posterior: Posterior, group: Sequence[Descent], perturb: bool) -> Optimum:

@@ -144,6 +144,14 @@ def iterate_linearized(
     """
     one_of("rule", rule, RULES)
     n_steps = integer_at_least("n_steps", n_steps, 1)
+    relaxation = float(finite_array("relaxation", relaxation, (0,), "a finite number"))
+    ridge = float(finite_array("ridge", ridge, (0,), "a number, at least 0"))
+    if ridge < 0.0:
+        raise ArgumentError("ridge", f"{ridge:g}", "a number, at least 0")
+    if rule == "levenberg-marquardt" and relaxation != 1.0:
+        raise ArgumentError("relaxation", f"{relaxation:g} for {rule!r}", "a rule that has one, or 1")
+    if rule != "seed" and ridge:
+        raise ArgumentError("ridge", f"{ridge:g} for {rule!r}", "the rule 'seed', or 0")
     weights = posterior.check_weights(
         finite_array("start", start, (1,), f"shape ({posterior.n_weights},)"), batch=False
     )

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesnn.arrays import FloatArray
+from bayesnn.errors import ArgumentError
 from bayesnn.models import Model, StandardWeights, WithConstants
 from bayesnn.posterior.gaussian import Gaussian
 from bayesnn.posterior.heteroscedastic import InferredGaussian
 from bayesnn.posterior.likelihood import Likelihood
 from bayesnn.posterior.prior import NormalPrior, Prior
+
+LOG_NOISE = "log_sigma_noise"
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,26 @@ class Coordinates:
             mean = np.append(np.zeros_like(mean), inner.start)
         if not (isinstance(likelihood, Gaussian) and likelihood.is_inferred):
             return Coordinates(inner, inner, likelihood, precision, mean)
+        if any(block.name == LOG_NOISE for block in inner.weight_blocks):
+            raise ArgumentError("model", f"a weight named {LOG_NOISE}", "another name: the inferred noise has this one")
         centre, sd = (0.0, np.inf) if likelihood.log_sigma_prior is None else likelihood.log_sigma_prior
-        model = WithConstants(inner, ["log_sigma_noise"])
+        model = WithConstants(inner, [LOG_NOISE])
         precision, mean = np.append(precision, float(sd) ** -2.0), np.append(mean, float(centre))
         return Coordinates(inner, model, InferredGaussian(), precision, mean)
+
+
+def centre_of(network: Model, prior: Prior) -> FloatArray:
+    """Return the prior mean (k,) of weights whose precision is inferred, from which coordinates are measured; or (0,).
+
+    Parameters
+    ----------
+    network : Model
+        The network's outputs by the first coordinates.
+    prior : Prior
+        Of its weights.
+    """
+    is_inferred = isinstance(prior, NormalPrior) and prior.is_inferred
+    return prior.mean_for(network.weight_blocks) if is_inferred else np.zeros(0)
 
 
 def _standardised(network: Model, prior: NormalPrior, centre: FloatArray) -> StandardWeights:

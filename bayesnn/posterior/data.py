@@ -119,12 +119,17 @@ def _unmap_pages(array: object) -> None:
 
 
 def stays_outside(array: object) -> bool:
-    """Whether an array is read a block at a time: a memory map, or one of h5py, zarr or dask."""
-    return isinstance(array, np.memmap) or type(array).__module__.split(".")[0] in OUTSIDE
+    """Whether an array is read a block at a time: a memory map, or one of h5py, zarr or dask.
+
+    Copies of memory maps, and what is computed from them, have their class and are in memory.
+    """
+    given = cast("Any", array)
+    is_mapped = isinstance(given, np.memmap) and getattr(cast("Any", given), "_mmap", None) is not None
+    return is_mapped or type(array).__module__.split(".")[0] in OUTSIDE
 
 
 def _frozen(array: FloatArray) -> FloatArray:
     """Copy, so that neither the caller nor we can change data a result rests on."""
-    copy = array.copy()
+    copy = np.array(array)
     copy.flags.writeable = False
     return copy

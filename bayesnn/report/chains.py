@@ -34,9 +34,13 @@ def convergence_rows(convergence: xr.Dataset) -> list[tuple[str, str, str]]:
         rows.append(("worst nested R-hat", f"{value[worst]:.4f}", note))
     if "within_rhat" in convergence:
         within = ", ".join(f"{rhat:.4f}" for rhat in np.asarray(convergence["within_rhat"].values))
-        words = "chains sample separate modes" if convergence.attrs["samples_separate_modes"] else ""
-        rows.append(("R-hat within each mode", within, "predictions, log posterior and noise"))
-        rows.append(("R-hat across modes", f"{float(convergence['across_rhat']):.4f}", words))
+        limits = ", ".join(f"{limit:.3f}" for limit in np.asarray(convergence["within_limit"].values))
+        is_short = bool(convergence.attrs["is_short"])
+        kind, of_each = ("nested R-hat", f", limits {limits}") if is_short else ("R-hat", "")
+        words = ["chains sample separate modes"] if convergence.attrs["samples_separate_modes"] else []
+        words += [f"limit {float(convergence['across_limit']):.3f}"] if is_short else []
+        rows.append((f"{kind} within each mode", within, f"predictions, log posterior and noise{of_each}"))
+        rows.append((f"{kind} across modes", f"{float(convergence['across_rhat']):.4f}", ", ".join(words)))
     if "autocorrelation_time" in convergence:
         taus = np.asarray(convergence["autocorrelation_time"].values)
         note = f"steps, of {int(convergence.attrs['num_ensembles'])} interacting ensembles; R-hat is between these"

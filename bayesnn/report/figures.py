@@ -144,9 +144,9 @@ def chains_figure(tree: xr.DataTree) -> Figure:
 
 
 def importance_figure(tree: xr.DataTree) -> Figure:
-    """Log importance ratios at Gaussian draws, and at posterior draws where the two overlap."""
+    """Log importance ratios at draws of the Gaussian that was compared, and squared distances of posterior draws."""
     figure, (ratio_axis, distance_axis) = new_figure(10, 3.4, 1, 2)
-    ratios = (values_of(tree, "laplace_stats", "log_p") - values_of(tree, "laplace_stats", "log_q")).ravel()
+    ratios = values_of(tree, "agreement", "log_ratio")
     ratios = ratios[np.isfinite(ratios)]
     ratios = ratios - np.median(ratios)
     ratio_axis.hist(ratios, bins=80, range=(np.quantile(ratios, 0.005), ratios.max()), color=GAUSSIAN, alpha=0.7)
@@ -169,6 +169,6 @@ FIGURES: tuple[tuple[str, tuple[str, ...], Callable[[xr.DataTree], Figure]], ...
     ("Held-out predictions", ("predictions", "predictions_constant_data", "scores"), predictions_figure),
     ("Where Gaussian and draws differ most", ("agreement",), marginals_figure),
     ("All directions", ("agreement",), directions_figure),
-    ("Importance weights and distances", ("agreement", "laplace_stats"), importance_figure),
+    ("Importance weights and distances", ("agreement",), importance_figure),
     ("Chains", ("convergence",), chains_figure),
 )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from bayesnn.arrays import FloatArray
 from bayesnn.files import written_whole
 from bayesnn.growth import Growth
-from bayesnn.growth.rates import THEORY, medians
+from bayesnn.growth.rates import THEORY, medians, medians_seen
 from bayesnn.growth.record import OK
 from bayesnn.report.figures import DRAWS, GAUSSIAN, QUIET, new_figure
 from bayesnn.report.html import make_table, render_page
@@ -50,8 +50,8 @@ def write_growth(growth: Growth, path: str | os.PathLike[str], kl: float = 0.05,
     if has_learning and growth.is_singular:
         verdict = {
             "kind": "bad",
-            "sentence": "Singular: the learning coefficient stays well below k / 2 at every size. No amount of data "
-            "makes these weights Gaussian; predictions may still be.",
+            "sentence": "Singular: the learning coefficient stays well below a regular model's at every size whose "
+            "chains agree. No amount of data makes these weights Gaussian; predictions may still be.",
         }
     names = ("n", "replicate", "status", "verdict", "KL", "k-hat", "R-hat")
     cells = [
@@ -102,8 +102,8 @@ def growth_figure(growth: Growth) -> Figure:
             if of_curvature in rates and np.isfinite(rates[of_curvature].slope):
                 label += f", slope {rates[of_curvature].slope:.2f}"
             axis.plot(sizes, seen, ".", color=color, alpha=0.35, ms=5)
-            axis.plot(sizes, medians(seen), "o-", color=color, ms=4, lw=1.2, label=label)
-        shown = medians(np.where(growth.values(name) > 0.0, growth.values(name), np.nan))
+            axis.plot(sizes, medians_seen(values), "o-", color=color, ms=4, lw=1.2, label=label)
+        shown = medians_seen(growth.values(name))
         _theory(axis, sizes, shown, THEORY[name])
         scale = "log" if np.isfinite(shown).any() else "linear"
         _rows(axis, sizes)
@@ -155,6 +155,8 @@ def learning_figure(growth: Growth) -> Figure:
     values = np.asarray(found["learning_coefficient"])
     axis.plot(growth.sizes, values, ".", color=DRAWS, ms=5)
     axis.plot(growth.sizes, medians(values), "o-", color=DRAWS, ms=4, label="estimated")
+    regular = medians(np.asarray(found["learning_coefficient_regular"]))
+    axis.plot(growth.sizes, regular, "--", color=QUIET, lw=1.2, label="a regular model's, prior felt")
     axis.axhline(float(found["half_of_k"]), color=GAUSSIAN, lw=1.2, label="k / 2: the Gaussian's")
     _rows(axis, growth.sizes)
     axis.set(ylim=(0, None), title="Learning coefficient")

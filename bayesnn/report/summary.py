@@ -13,7 +13,7 @@ from bayesnn.posterior import Gaussian, NormalPrior
 from bayesnn.report.chains import convergence_rows
 from bayesnn.report.modes import modes_in_words
 from bayesnn.report.tempering import travels_in_words
-from bayesnn.tree import values_of
+from bayesnn.tree import group_of, values_of
 
 
 def summary_table(
@@ -44,7 +44,7 @@ def summary_table(
     table.add_column("what", style="bold")
     table.add_column("figure", justify="right")
     table.add_column("note")
-    certificate, posterior, convergence = optimum.certificate, laplace.posterior, agreement.convergence
+    certificate, posterior = optimum.certificate, laplace.posterior
     n_runs = optimum.n_found + sum(other.n_found for other in optimum.others)
     table.add_row(
         "data", f"n = {posterior.n_rows}", f"{len(values_of(tree, 'predictions_constant_data', 'y'))} rows held out"
@@ -53,7 +53,7 @@ def summary_table(
     table.add_row(
         "optimum",
         optimum.status.value,
-        f"found {optimum.n_found} times in {n_runs} starts, {len(optimum.others)} other optima",
+        f"found by {optimum.n_found} of {n_runs} searches; other optima: {len(optimum.others)}",
     )
     table.add_row("Newton decrement", f"{certificate.newton_decrement:.1e}", "distance to the mode, posterior sd")
     table.add_row(
@@ -78,7 +78,7 @@ def summary_table(
     if "tempering" in tree.children:
         levels = values_of(tree, "tempering", "inverse_temperature")
         table.add_row("replica exchange", f"{len(levels)} levels", travels_in_words(tree))
-    for row in convergence_rows(convergence.to_dataset()):
+    for row in convergence_rows(group_of(tree, "convergence")):
         table.add_row(*row)
     table.add_section()
     for name, rmse, lpd in zip(scores.predictives, scores.rmse, scores.lpd, strict=True):

@@ -9,6 +9,9 @@ from bayesnn.arrays import FloatArray
 
 # In a harmonic mean acceptances below this count as this: a single step that fails must not decide for a hundred.
 LEAST_ACCEPTANCE = 0.05
+# A chain that has accepted nothing for so many steps, in which the step size falls by many orders of magnitude, stands
+# where no step size will do, such as where the density has no gradient.
+STUCK = 10
 
 type ChainMean = Literal["harmonic", "arithmetic"]
 
@@ -43,6 +46,10 @@ class DualAveraging:
         counts, and is not left stuck there (Hoffman, Radul & Sountsov 2021, ChEES-HMC, section 3.2), but for no less
         than ``LEAST_ACCEPTANCE``. Arithmetic for
         random walks, whose optimal rate is the share of proposals accepted.
+    largest : float
+        Step sizes stay at or below it.
+
+    A chain that accepts nothing at all is left out: after some steps all begins anew for the others.
 
     References
     ----------
@@ -60,16 +67,26 @@ class DualAveraging:
     step_size: float
     target_acceptance: float
     chain_mean: ChainMean = "harmonic"
+    largest: float = np.inf
     _center: float = field(init=False)
     _error: float = field(init=False, default=0.0)
     _log_average: float = field(init=False, default=0.0)
     _count: int = field(init=False, default=0)
+    _refused: tuple[int, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         self._center = float(np.log(10.0 * self.step_size))
 
     def update(self, acceptance: FloatArray) -> None:
         """Learn from the acceptance probabilities (chains,) of one step."""
+        before = np.array(self._refused or [0] * len(acceptance))
+        refused = np.where(acceptance > 0.0, 0, before + 1)
+        self._refused, stuck = tuple(map(int, refused)), refused >= STUCK
+        if not stuck.all():
+            acceptance = acceptance[~stuck]
+            if np.any(refused == STUCK):
+                self._error = self._log_average = 0.0
+                self._count = 0
         if self.chain_mean == "harmonic":
             rate = 1.0 / float(np.mean(1.0 / np.maximum(acceptance, LEAST_ACCEPTANCE)))
         else:
@@ -77,7 +94,7 @@ class DualAveraging:
         self._count += 1
         weight = 1.0 / (self._count + 10.0)
         self._error += weight * (self.target_acceptance - rate - self._error)
-        log_step = self._center - np.sqrt(self._count) / 0.05 * self._error
+        log_step = min(self._center - np.sqrt(self._count) / 0.05 * self._error, np.log(self.largest))
         fade = self._count**-0.75
         self._log_average = fade * log_step + (1.0 - fade) * self._log_average
         self.step_size = float(np.exp(log_step))

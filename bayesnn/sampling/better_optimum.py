@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayesnn.arrays import FloatArray
+from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace, fit_laplace
 from bayesnn.optimum.descent import Descent
 from bayesnn.optimum.levenberg_marquardt import climb_together
@@ -113,16 +114,31 @@ def better_optimum(target: Target, points: FloatArray, start: str, seed: int) ->
         return None
     mean = target.best.mean
     given = float(posterior.log_density(mean))
-    best = max((end for _, end in climb_together(posterior, list(points), MOST_STEPS)), key=_height)
-    if not best.log_density > given + MUCH_BETTER:
-        return None
-    found = fit_laplace(posterior, best.weights)
+    ends = sorted((end for _, end in climb_together(posterior, list(points), MOST_STEPS)), key=_height, reverse=True)
+    higher = [end for end in ends if end.log_density > given + MUCH_BETTER]
+    optima = ((end, gaussian_at(posterior, end.weights)) for end in higher)
+    best, found = next(((end, laplace) for end, laplace in optima if laplace is not None), (None, None))
     # The Gaussian given may be of another curvature or structure, whose evidence is no measure of this one's.
-    gained = found.log_marginal_likelihood - fit_laplace(posterior, mean).log_marginal_likelihood
-    if not (found.certificate.is_optimum and gained > MUCH_BETTER):
+    at_given = None if found is None else gaussian_at(posterior, mean, certified=False)
+    if best is None or found is None or at_given is None:
+        return None
+    gained = found.log_marginal_likelihood - at_given.log_marginal_likelihood
+    if not gained > MUCH_BETTER:
         return None
     starts = start_points(found, start, len(points), seed)
     return BetterOptimum(best.weights, best.log_density, best.log_density - given, gained, starts)
+
+
+def gaussian_at(posterior: Posterior, weights: FloatArray, certified: bool = True) -> Laplace | None:
+    """Return the Gaussian where a climb has ended; None where there is none, or no optimum.
+
+    A climb may end where the data leave directions free, on its way to infinity.
+    """
+    try:
+        laplace = fit_laplace(posterior, weights)
+    except ArgumentError:
+        return None
+    return laplace if laplace.certificate.is_optimum or not certified else None
 
 
 def optima_near(posterior: Posterior, points: FloatArray) -> list[Laplace]:
@@ -133,8 +149,8 @@ def optima_near(posterior: Posterior, points: FloatArray) -> list[Laplace]:
     if isinstance(posterior, LogDensity) or posterior.n_weights > MOST_WEIGHTS:
         return []
     ends = climb_together(posterior, list(points), MOST_STEPS)
-    found = [fit_laplace(posterior, end.weights) for _, end in ends if np.isfinite(end.log_density)]
-    return [laplace for laplace in found if laplace.certificate.is_optimum]
+    found = [gaussian_at(posterior, end.weights) for _, end in ends if np.isfinite(end.log_density)]
+    return [laplace for laplace in found if laplace is not None]
 
 
 def _height(end: Descent) -> float:

@@ -111,6 +111,8 @@ def _parts(posterior: Posterior, fraction: float, seed: int) -> tuple[Posterior,
         raise ArgumentError(
             "posterior", describe(posterior), "a Posterior: a sum over rows, some of which are held out"
         )
+    if not posterior.is_in_memory:
+        raise ArgumentError("posterior", "one whose data are outside memory", "data in memory, to be divided by rows")
     n_held_out = round(fraction * posterior.n_rows)
     if not 1 <= n_held_out < posterior.n_rows:
         wants = f"a share that leaves rows on both sides of {posterior.n_rows}"

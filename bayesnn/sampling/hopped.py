@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from bayesnn.laplace import Laplace, fit_laplace
+from bayesnn.laplace import Laplace
 from bayesnn.optimum.descent import Descent
 from bayesnn.optimum.hops import has_units, hop
 from bayesnn.optimum.levenberg_marquardt import climb_together
 from bayesnn.optimum.status import Status
 from bayesnn.posterior import LogDensity
-from bayesnn.sampling.better_optimum import MOST_STEPS, MOST_WEIGHTS, MUCH_BETTER
+from bayesnn.sampling.better_optimum import MOST_STEPS, MOST_WEIGHTS, MUCH_BETTER, gaussian_at
 from bayesnn.sampling.left_modes import LeftModes
 from bayesnn.sampling.target import Target, is_distinct
 from bayesnn.seeds import generator
@@ -57,10 +57,12 @@ def hopped(target: Target, num_warmup: int, seed: int) -> tuple[Target, LeftMode
     higher = [mode for mode, end in enumerate(reached) if end.log_density > given[mode] + MUCH_BETTER]
     better: dict[int, Laplace] = {}
     for i, end in climb_together(posterior, [reached[mode].weights for mode in higher], MOST_STEPS):
-        mode, laplace = higher[i], fit_laplace(posterior, end.weights)
+        mode, laplace = higher[i], gaussian_at(posterior, end.weights)
         # The Gaussian given may be of another curvature or structure, whose evidence is no measure of this one's.
-        evidence = fit_laplace(posterior, begin[mode].weights).log_marginal_likelihood
-        if laplace.certificate.is_optimum and laplace.log_marginal_likelihood > evidence + MUCH_BETTER:
+        before = gaussian_at(posterior, begin[mode].weights, certified=False)
+        if laplace is None or before is None:
+            continue
+        if laplace.log_marginal_likelihood > before.log_marginal_likelihood + MUCH_BETTER:
             better[mode] = laplace
     if not better:
         return target, None

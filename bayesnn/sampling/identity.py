@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from bayesnn.arrays import AnyArray, FloatArray
+from bayesnn.checks import stable_repr
 from bayesnn.sampling.moves import Mixture, TrackedMove
 from bayesnn.sampling.target import Target
 
@@ -39,7 +40,7 @@ def identity_of(
     posterior = target.posterior
     return {
         **arguments,
-        "model": repr(posterior.model),
+        "model": stable_repr(posterior.model),
         "likelihood": _words(posterior.likelihood),
         "prior": _words(posterior.prior),
         "rows": posterior.n_rows,
@@ -59,7 +60,7 @@ def digest(*arrays: AnyArray) -> str:
 
 def _words(part: object) -> str:
     """Return the part's repr, short enough for a message."""
-    words = repr(part)
+    words = stable_repr(part)
     return words if len(words) <= 200 else f"{type(part).__name__} {hashlib.sha256(words.encode()).hexdigest()[:16]}"
 
 

@@ -55,6 +55,13 @@ class Metric:
         is_lower = not np.triu(self.scale, 1).any()
         return solve_triangular(self.scale, deviations.T, lower=is_lower, check_finite=False).T
 
+    def without_correlations(self, name: str) -> "Metric":
+        """Return the metric of the precision's diagonal alone."""
+        if self.scale.ndim == 1:
+            return self
+        inverse = self.whiten(np.eye(self.size)).T  # S^-1; the precision is S^-T S^-1
+        return Metric(1.0 / np.sqrt((inverse**2).sum(axis=0)), name)
+
     def pull(self, gradients: FloatArray) -> FloatArray:
         """Gradient in the momenta's coordinates (chains, k), ``S' g``."""
         return gradients * self.scale if self.scale.ndim == 1 else gradients @ self.scale

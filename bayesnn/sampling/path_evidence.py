@@ -11,6 +11,7 @@ from scipy.special import expit, logsumexp
 from bayesnn.arrays import FloatArray
 from bayesnn.checks import integer_at_least
 from bayesnn.errors import ArgumentError
+from bayesnn.posterior import LogDensity
 from bayesnn.progress import progress_bar
 from bayesnn.sampling.ladder import geometric_ladder
 from bayesnn.sampling.marginal import Marginal
@@ -153,6 +154,8 @@ def log_evidence(
     num_warmup = integer_at_least("num_warmup", num_warmup, 20)
     num_samples = integer_at_least("num_samples", num_samples, 10)
     num_integration_steps = integer_at_least("num_integration_steps", num_integration_steps, 1)
+    if isinstance(target, LogDensity):
+        raise ArgumentError("target", "a LogDensity", "Laplaces of a Posterior: likelihood and prior apart")
     modes = Target.of(target, seed)
     path = PosteriorPath(modes.posterior)
     hot = _Prior(path, modes, seed)

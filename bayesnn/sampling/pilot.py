@@ -97,7 +97,9 @@ class Pilot:
         best = int(self.lengths[np.nanargmax(self.efficiency[self.chosen])])
         if self.kept_step_size is None:
             return best
-        return max(1, round(best * float(self.step_size[self.chosen]) / self.kept_step_size))
+        # Where steps have become tiny no trajectory is long enough, and one that tried would never end.
+        most = max(best, int(LENGTHS[-1]))
+        return int(np.clip(round(best * float(self.step_size[self.chosen]) / self.kept_step_size), 1, most))
 
     @property
     def reason(self) -> str:

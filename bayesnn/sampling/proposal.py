@@ -84,6 +84,8 @@ def proposal_of(
         others = "', '".join(name for name in MOVES if name not in AROUND_ONE)
         wants = f"'{others}' or a move of your own: this one proposes around one Gaussian"
         raise ArgumentError("move", f"{move!r} for {target.n_modes or 'no'} optima", wants)
+    if move == "microcanonical" and target.n_weights < 2:
+        raise ArgumentError("move", f"{move!r} for one weight", "another: in one dimension directions cannot turn")
     begin = "averaged" if metric == "auto" else metric
     num_integration_steps = length or FIRST_LENGTH
     if move == "replica_exchange":

@@ -28,10 +28,14 @@ from bayesnn.sampling.metric import METRICS, first_metric
 from bayesnn.sampling.monitor import Monitor
 from bayesnn.sampling.moves import (
     HMC,
+    PCN,
+    IndependenceT,
     MicrocanonicalLangevin,
     ReplicaExchange,
+    TrackedMove,
     WalkerMove,
 )
+from bayesnn.sampling.moves.mixture import crosses_modes, members_of
 from bayesnn.sampling.proposal import fitting_move, proposal_of
 from bayesnn.sampling.replicas import begin_replicas
 from bayesnn.sampling.run import KNOWN, Run
@@ -101,7 +105,8 @@ def sample(
         the precisions averaged where there are several; ``"diagonal"``: the diagonal of the averaged one; ``"unit"``:
         none. Of a Posterior, what is averaged over the starts comes first. ``"auto"`` is ``"averaged"`` but for HMC,
         where a pilot run measures how far each moves function values per gradient: ``"unit"`` unless a learnt one
-        promises three times as much, and among these ``"averaged"`` unless another promises half as much again.
+        promises three times as much, and among these ``"averaged"`` unless another promises half as much again; and but
+        for ``"independence"``, where it is ``"laplace"``.
     start : {"laplace", "laplace_t", "prior"} or array_like (chains, k)
         Draws from the Gaussian, that of the chain's own mode, the same with Student-t tails, draws from the prior, or
         points. A Posterior has the last two only.
@@ -207,6 +212,8 @@ def sample(
         sds = np.sqrt(modes.best.posterior_variance) if modes.laplaces else first_metric("diagonal", modes).scale
         check_gradients(move, density.log_density, points, sds, seed)
     around_optimum = start if isinstance(start, str) and start != "prior" else None
+    if isinstance(move, TrackedMove) and any(isinstance(each, PCN | IndependenceT) for each in members_of(move)):
+        around_optimum = None  # a Gaussian of the user's own is where chains are wanted
     wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps, around_optimum)
     functions = Monitor.of(modes.posterior).values
     schedule = Schedule(proposal, begin_at, density.log_density, functions, wishes, num_warmup, seed)
@@ -265,12 +272,13 @@ def sample(
             warnings.warn(schedule.left.words(), BetterOptimumWarning, stacklevel=3)
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
-    keeps_modes = modes.n_modes > 1 and not isinstance(proposal, ReplicaExchange)
+    keeps_modes = modes.n_modes > 1 and not crosses_modes(proposal)
     if keeps_modes:
         settings["n_modes"] = modes.n_modes
     tree = chains_tree(modes, chains, settings, seed, keeps_modes)
-    if isinstance(proposal, ReplicaExchange):
-        tree["tempering"] = xr.DataTree(proposal.to_dataset())
+    for member in members_of(proposal):
+        if isinstance(member, ReplicaExchange) and "tempering" not in tree.children:
+            tree["tempering"] = xr.DataTree(member.to_dataset())
     labels = chain_labels(points, ensemble)
     if labels:
         tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().assign_coords(labels))

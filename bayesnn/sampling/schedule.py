@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bayesnn.arrays import FloatArray, spread_indices
+from bayesnn.laplace import fit_laplace
 from bayesnn.sampling.adaptation import window_ends
 from bayesnn.sampling.better_optimum import BetterOptimum, better_optimum, optima_near
 from bayesnn.sampling.left_modes import LeftModes, left_modes
 from bayesnn.sampling.metric import Metric, averaged_metric, first_metric
-from bayesnn.sampling.moves import HMC, MALA, MarginalHMC, ReplicaExchange, TrackedMove
+from bayesnn.sampling.moves import HMC, MALA, PCN, IndependenceT, MarginalHMC, ReplicaExchange, TrackedMove
+from bayesnn.sampling.moves.mixture import crosses_modes, members_of
 from bayesnn.sampling.pilot import Functions, Pilot, run_pilot
 from bayesnn.sampling.snapshot import Snapshot
 from bayesnn.sampling.target import Target
@@ -93,11 +95,13 @@ class Schedule:
         self.left: LeftModes | None = None
         self._move, self._target, self._log_density, self._functions = move, target, log_density, functions
         self._wishes, self._seed, self._num_warmup = wishes, seed, num_warmup
-        self._adapts = wishes.metric in (*AVERAGED, "auto")
-        self._ladder = move if isinstance(move, ReplicaExchange) else None
-        self._ends = window_ends(num_warmup, self._adapts or wishes.wants_pilot or self._ladder is not None)
-        if self._ladder is not None:
-            self._ladder.learns = num_warmup > 0
+        # Proposals around the optimum keep its own Gaussian unless another is asked for.
+        names = AVERAGED if isinstance(move, IndependenceT) else (*AVERAGED, "auto")
+        self._adapts = wishes.metric in names
+        self._ladders = [member for member in members_of(move) if isinstance(member, ReplicaExchange)]
+        self._ends = window_ends(num_warmup, self._adapts or wishes.wants_pilot or bool(self._ladders))
+        for ladder in self._ladders:
+            ladder.learns = bool(self._ends)
         self._visited: list[FloatArray] = []
         self._marginal = move.marginal if isinstance(move, MarginalHMC) else None
 
@@ -109,17 +113,19 @@ class Schedule:
             self.better = better_optimum(self._target, weights, start, self._seed)
             if self.better is not None:
                 weights[:], starts_anew = self.better.points, True
-        if self._ladder is None:
+                self._recentre(self.better)
+        # What is seen is looked at when its window ends, and is large.
+        if not self._ladders and self._wishes.metric is not None and step < max(self._ends, default=0):
             self._visited.append(weights.copy())
-        if step + 1 in self._ends and self._ladder is not None:
-            self._renew(self._ladder)
-        elif step + 1 in self._ends:
-            self._end_window(self._ends.index(step + 1))
+        if step + 1 in self._ends:
+            for ladder in self._ladders:
+                self._renew(ladder, is_last=step + 1 == self._ends[-1])
+            if not self._ladders:
+                self._end_window(self._ends.index(step + 1))
         if step + 1 == self._num_warmup:
             self.warm_up.finish()
             self._settle()
-            self._visited = []
-            if self._ladder is None and start is not None:  # points of the user's own may be anywhere
+            if not crosses_modes(self._move) and start is not None:  # points of the user's own may be anywhere
                 self.left = left_modes(self._target, weights)
         return starts_anew
 
@@ -157,11 +163,24 @@ class Schedule:
                 self.warm_up.use_metric(metric)
         self._visited = []
 
-    def _renew(self, ladder: ReplicaExchange) -> None:
-        """Move the levels of a ladder, and learn the metric of each."""
+    def _recentre(self, better: BetterOptimum) -> None:
+        """Let proposals around the optimum that was given be around the better one."""
+        if isinstance(self._move, PCN | IndependenceT) and self._wishes.metric is not None:
+            self._move.mean = better.weights.copy()
+            if self._wishes.metric != "unit":
+                name = "diagonal" if self._wishes.metric == "diagonal" else "laplace"
+                self.warm_up.use_metric(first_metric(name, fit_laplace(self._target.posterior, better.weights)))
+
+    def _renew(self, ladder: ReplicaExchange, is_last: bool) -> None:
+        """Move the levels of a ladder, and learn the metric of each, unless it was asked for another."""
+        if not ladder.visited:  # of a mixture that has not drawn it
+            return
         for part, metric in zip(ladder.trajectories, ladder.renew(), strict=True):
-            if metric is not None:
-                self.warm_up.renew(part, metric)
+            if metric is None or self._wishes.metric in ("laplace", "unit"):
+                continue
+            is_diagonal = self._wishes.metric == "diagonal"
+            self.warm_up.renew(part, metric.without_correlations("diagonal averaged") if is_diagonal else metric)
+        ladder.learns = not is_last
         if ladder.jumps is not None and ladder.is_jumping and ladder.replicas is not None:
             # Searches do not find the modes that have the mass; replicas that have come down the ladder are in them.
             kept = ladder.replicas[:JUMP_LEVELS].reshape(-1, ladder.replicas.shape[-1])
@@ -199,8 +218,8 @@ class Schedule:
     def _settle(self) -> None:
         """Keep the trajectories the pilot chose, in steps of the size that was found since."""
         move = self._move
-        if self._ladder is not None:
-            self._ladder.settle()
+        for ladder in self._ladders:
+            ladder.settle()
         if self.pilot is None or self._wishes.length is not None or not isinstance(move, HMC):
             return
         self.pilot = replace(self.pilot, kept_step_size=move.step_size)

@@ -98,7 +98,7 @@ def _refuse_not_finite(values: FloatArray, what: str) -> None:
 
 def _from_gaussians(target: Target, standard: FloatArray) -> FloatArray:
     """Give standard draws (chains, k) the mean and covariance of each chain's Gaussian."""
-    modes = target.mode_of_chains(len(standard))
+    modes = target.shared_out(len(standard))
     points = np.empty_like(standard)
     for mode, laplace in enumerate(target.laplaces):
         points[modes == mode] = _from_gaussian(laplace, standard[modes == mode])

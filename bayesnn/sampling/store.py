@@ -14,6 +14,7 @@ point from which the run goes on to the same bits. Older states are kept ever mo
 is damaged later.
 """
 
+import errno
 import json
 import os
 import warnings
@@ -31,7 +32,7 @@ from bayesnn.sampling.chains import Recorder
 from bayesnn.sampling.snapshot import Snapshot, load_snapshot, save_snapshot
 
 # Raised whenever stores of before can no longer be read.
-FORMAT = 1
+FORMAT = 2
 RUN, DRAWS, STATES, LOCK = "run.json", "draws.zarr", "states", "lock"
 # A block of the largest array; the last one is written anew at every commit.
 BLOCK_BYTES, LONGEST_BLOCK = 2**22, 500
@@ -99,7 +100,19 @@ class ChainStore:
         step : int
             Steps made when the state was written; None in place of both if there is no state to go on from.
         snapshot : dict
+
+        Raises
+        ------
+        ArgumentError
+            If something cannot be read for another reason than being damaged; nothing is removed then.
         """
+        try:
+            return self._newest_sound(num_warmup)
+        except OSError as error:
+            got = f"{self.root} ({error.strerror or error})"
+            raise ArgumentError("store", got, "a folder that can be read") from None
+
+    def _newest_sound(self, num_warmup: int) -> tuple[int, Snapshot] | None:
         steps, sound = self._steps_kept(), self._sound_draws()
         for step in steps:
             drawn = max(0, step - num_warmup)
@@ -169,7 +182,8 @@ class ChainStore:
             place = self.root / DRAWS / name
             try:
                 array = cast("Any", zarr.open_array(store=str(place), mode="r+"))
-            except Exception:  # not there yet, or damaged in any way: without it no draw is sound
+            except Exception as error:  # not there yet, or damaged in any way: without it no draw is sound
+                _raise_unless_damage(error)
                 array = cast("Any", zarr).create_array(
                     store=str(place),
                     shape=values.shape,
@@ -219,7 +233,8 @@ class ChainStore:
             return 0
         try:
             values: AnyArray = np.asarray(self._arrays[name][:, begin:end])
-        except Exception:  # cut short, or of another checksum: zarr's codecs raise what they like
+        except Exception as error:  # cut short, or of another checksum: zarr's codecs raise what they like
+            _raise_unless_damage(error)
             path.unlink()
             return 0
         if values.dtype.kind != "f":
@@ -244,7 +259,8 @@ class ChainStore:
     def _read_state(self, step: int) -> Snapshot | None:
         try:
             snapshot = load_snapshot(self._path_of(step), self._known)
-        except Exception:  # a damaged archive shows as almost anything
+        except Exception as error:  # a damaged archive shows as almost anything
+            _raise_unless_damage(error)
             return None
         return snapshot if snapshot.get("step") == step else None
 
@@ -259,6 +275,13 @@ class ChainStore:
 
     def _warn(self, what: str) -> None:
         warnings.warn(f"store {self.root}: {what}", RuntimeWarning, stacklevel=2)
+
+
+def _raise_unless_damage(error: Exception) -> None:
+    """Raise an error that says nothing of the file: too little memory, too many open files, a disk that is away."""
+    unreadable = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.EINVAL)
+    if unreadable or isinstance(error, MemoryError):
+        raise error
 
 
 def is_store(directory: str | os.PathLike[str]) -> bool:

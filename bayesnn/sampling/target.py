@@ -135,7 +135,11 @@ class Target:
         if num_chains < least:
             wants = f"at least {least}, {CHAINS_PER_MODE} in each: R-hat within one compares chains"
             raise ArgumentError("num_chains", f"{num_chains} for {self.n_modes} optima", wants)
-        return np.arange(num_chains, dtype=np.int64) * self.n_modes // num_chains
+        return self.shared_out(num_chains)
+
+    def shared_out(self, count: int) -> IntArray:
+        """Share any number of things out over the modes, in blocks as equal as can be: the mode (count,) of each."""
+        return np.arange(count, dtype=np.int64) * self.n_modes // count
 
     def centred(self, values: FloatArray) -> FloatArray:
         """Take each mode's mean off values (steps, chains, ...): of several modes, what varies within them is left.

@@ -43,6 +43,9 @@ class WarmUp:
         """Change the metric of all parts, whose step sizes then begin anew, from `step_size` if one is known."""
         for part in self._averaging:
             self.renew(part, metric, step_size)
+        for part in self._move.parts:
+            if isinstance(part, IndependenceT):
+                part.metric = metric
 
     def renew(self, part: PreconditionedMove, metric: Metric, step_size: float | None = None) -> None:
         """Change the metric of one part."""

@@ -12,6 +12,7 @@ from bayesnn import MLP, Gaussian, LogDensity, NormalPrior, Posterior, find_opti
 from bayesnn.agreement import Finding, Verdict, compare, judge
 from bayesnn.diagnostics import add_predictions, ess
 from bayesnn.laplace import fit_laplace
+from bayesnn.report.figures import importance_figure
 from bayesnn.tree import weight_matrix, weight_variables
 from tests.refusals import refuses
 from tests.relu_unit import relu_unit
@@ -49,6 +50,8 @@ def test_a_linear_model_is_gaussian_to_rounding(linear_laplace, linear_tree):
     agreement = compare(linear_laplace, linear_tree, extend_tree=False)
     assert agreement.verdict is Verdict.gaussian
     assert agreement.kl < 1e-12
+    # a shift within its band of chance may be larger than the one that is told
+    assert "sd beyond chance" in agreement.reasons[0]
     assert abs(agreement.log_evidence_gap) < 1e-9
     assert agreement.acceptance_of_independence == pytest.approx(1.0)
     assert np.all(np.abs(agreement.mean_shift) < 1.3 * agreement.mean_shift_band)
@@ -336,3 +339,23 @@ def test_where_the_prior_says_all_no_direction_is_informed():
     posterior = Posterior(MLP(1, (), 1), x, x, Gaussian(1.0), NormalPrior(10.0))
     laplace = fit_laplace(posterior, find_optimum(posterior))
     assert compare(laplace, sample(laplace, num_warmup=50, num_samples=50, seed=0)).n_informed == 0
+
+
+def test_however_many_reasons_there_are_the_sentence_says_of_which_mode(linear_laplace, linear_tree):
+    shifted = with_draws(linear_tree, linear_laplace, 2.0 * exact_draws(linear_laplace) - linear_laplace.mean + 0.5)
+    found = dataclasses.replace(compare(linear_laplace, shifted, extend_tree=False), n_modes=2)
+    assert len(found.reasons) > 4
+    assert found.sentence.endswith("; of 2 modes this is about one, and about its chains alone.")
+
+
+def test_the_ratios_that_are_drawn_are_those_of_the_gaussian_that_was_compared(teacher_posterior, teacher_optimum):
+    first, other = (fit_laplace(teacher_posterior, teacher_optimum, curvature=kind) for kind in ("ggn", "hessian"))
+    tree = sample(first, num_chains=8, num_warmup=50, num_samples=20, seed=0)
+    found = compare(other, tree)
+    ratios = tree["agreement"]["log_ratio"].values
+    assert np.array_equal(ratios, found.log_ratios)
+    assert not np.allclose(ratios, (tree["laplace_stats"]["log_p"] - tree["laplace_stats"]["log_q"]).values.ravel())
+    heights = importance_figure(tree).axes[0].patches
+    shown = ratios - np.median(ratios)
+    expected, _ = np.histogram(shown, bins=80, range=(np.quantile(shown, 0.005), shown.max()))
+    assert [patch.get_height() for patch in heights] == expected.tolist()

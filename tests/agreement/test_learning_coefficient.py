@@ -1,6 +1,7 @@
 """Learning coefficients against exact integrals: regular, singular and between."""
 
 import os
+import sys
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -225,3 +226,28 @@ def test_ctrl_c_is_passed_on(teacher_laplace, monkeypatch):
     interrupt_draws(monkeypatch, 8)
     with pytest.raises(KeyboardInterrupt):
         learning_coefficient(teacher_laplace, num_samples=20)
+
+
+def test_what_the_prior_takes_of_it_makes_no_model_singular():
+    # per direction some 60 % of a half: far below k / 2, and exactly Gaussian
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((60, 3)), rng.standard_normal(60)
+    posterior = Posterior(MLP(3, (), 1), x, y, Gaussian(1.0), NormalPrior(10.0))
+    found = learning_coefficient(fit_laplace(posterior, find_optimum(posterior, progress=False)))
+    assert found.value + 3.0 * found.error < 0.85 * 2.0
+    assert found.n_flat == 0
+    assert not found.is_singular
+
+
+def test_directions_without_curvature_count_in_full():
+    found = learning_coefficient(TABLE["relu of 1 unit, 3 inputs"].laplace(), inverse_temperature=1.0)
+    assert found.n_flat == 1  # the unit's scaling
+    assert found.regular == pytest.approx(found.quadratic + 0.5)
+    assert found.is_singular
+
+
+def test_a_curve_checks_all_its_temperatures_first(monkeypatch):
+    module = sys.modules["bayesnn.agreement.learning_coefficient"]  # the package has the function by this name
+    monkeypatch.setattr(module, "sample", lambda *_, **__: pytest.fail("sampled"))
+    with refuses("inverse_temperatures", "[1.0, -1.0]", "above 0"):
+        learning_curve(regular_laplace(30), [1.0, -1.0])

@@ -335,3 +335,21 @@ def test_rows_whose_noise_is_not_known_have_no_predictions(linear_data):
     for inputs in (x, x[:5]):
         with refuses("noise", "one sigma_noise per training row", "one sigma_noise for all rows"):
             add_predictions(tree, laplace, inputs)
+
+
+def test_walkers_that_move_together_are_not_counted_as_independent():
+    # four ensembles of eight walkers that are one: errors of 32 independent chains are sqrt(8) too small
+    rng = np.random.default_rng(0)
+    each = 0.3 * rng.standard_normal((4, 2000, 3))
+    ensemble = np.repeat(np.arange(4), 8)
+    values = each[ensemble] + 1e-3 * rng.standard_normal((32, 2000, 3))
+    groups = {
+        "log_likelihood": xr.Dataset({"y": (("chain", "draw", "obs"), values)}),
+        "sample_stats": xr.Dataset({"lp": (("chain", "draw"), values[..., 0])}),
+    }
+    alone = xr.DataTree.from_dict(groups | {"posterior": xr.Dataset()})
+    together = xr.DataTree.from_dict(groups | {"posterior": xr.Dataset(coords={"ensemble": ("chain", ensemble)})})
+    modes = np.zeros(32, dtype=int)
+    ratio = leave_one_out(together, modes).error / leave_one_out(alone, modes).error
+    # effective sizes of 8000 draws are known to a few per cent
+    assert np.all(np.abs(ratio / np.sqrt(8.0) - 1.0) < 0.15)

@@ -116,6 +116,16 @@ class TestNullBand:
             alarms += bool(np.any(found.value > found.band))
         assert alarms / 200 <= 0.09
 
+    @pytest.mark.parametrize(("a", "draws"), [(2.0 / 3.0, 25), (0.8, 50)])
+    def test_what_a_short_chains_own_mean_hides_is_in_the_band(self, a, draws):
+        """Five autocorrelation times: W lacks a fifth of the variance. At 5 %, more than 9 % of 200 has p = .005."""
+        alarms = 0
+        for seed in range(200):
+            values = ar1(np.random.default_rng([seed, 1]), (64, draws, 16), a)
+            found = nested_rhat_with_band(values, np.arange(64))
+            alarms += bool(np.any(found.value > found.band))
+        assert alarms / 200 <= 0.09
+
     @pytest.mark.parametrize(("superchains", "chains", "draws"), LAYOUTS)
     def test_one_superchain_a_standard_deviation_off_is_flagged(self, superchains, chains, draws):
         """One sd is 6 or more standard errors of a superchain's mean; of single draws of 8 chains it is 2.8.

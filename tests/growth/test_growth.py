@@ -271,3 +271,26 @@ def test_a_maker_that_fails_for_one_replicate_leaves_the_others():
     found = data_growth(make, SIZES, executor="serial", **SMALL)
     assert [record.status for record in found.records] == [OK, "failed", OK, OK]
     assert found.records[1].message == "ValueError: a constant column"
+
+
+def test_distances_too_small_to_be_seen_count_as_small():
+    # medians of five replicates fall as n^-0.5; at the largest size two are smaller than chance
+    sizes = 60.0 * 2.0 ** np.arange(5)
+    values = sizes[:, None] ** -0.5 * np.array([0.5, 0.8, 1.0, 1.5, 2.0])
+    values[-1, :2] = 0.0
+    rate, _ = fit_rate("hessian_mean_error", sizes, values, -0.5)
+    assert rate.n_sizes == 5
+    assert rate.slope == pytest.approx(-0.5, abs=1e-12)
+    values[-1, 3] = np.inf
+    assert fit_rate("hessian_mean_error", sizes, values, -0.5)[0].slope == pytest.approx(-0.5, abs=1e-12)
+    # three of five leave no median to be known
+    values[-1, 2] = 0.0
+    assert fit_rate("hessian_mean_error", sizes, values, -0.5)[0].n_sizes == 4
+
+
+def test_one_size_is_one_size():
+    (record,) = data_growth(TEACHER, [60], **(SMALL | {"replicates": 1})).records
+    assert (
+        "KL is known at 1 size,"
+        in Growth((replace(record, numbers=record.numbers | {"converged": 1.0}),)).good_enough().reason
+    )

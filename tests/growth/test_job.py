@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from bayesnn import growth_job
 from bayesnn.cli import app
 from bayesnn.growth_job import doubling
 
@@ -78,3 +79,27 @@ def test_sizes_that_are_too_large_are_refused_in_a_line(run_file, tmp_path):
 )
 def test_sizes_double_up_to_all_rows(n, sizes):
     assert doubling(n) == sizes
+
+
+@pytest.mark.parametrize(
+    ("change", "argument"),
+    [
+        (("[20, 40, 80]", "[40, 20]"), "sizes"),
+        (("[20, 40, 80]", "[20, 81]"), "sizes"),
+        (('"serial"', '"seriel"'), "executor"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_the_search(run_file, tmp_path, monkeypatch, change, argument):
+    monkeypatch.setattr(growth_job, "tuned_optimum", lambda *_: pytest.fail("searched"))
+    path = run_file()
+    path.write_text(path.read_text().replace(*change))
+    ended = CliRunner().invoke(app, ["growth", str(path), "--out", str(tmp_path / "out")])
+    assert ended.exit_code != 0
+    assert argument in str(ended.exception)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_search(run_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(growth_job, "tuned_optimum", lambda *_: pytest.fail("searched"))
+    (tmp_path / "out").write_text("a file")
+    ended = CliRunner().invoke(app, ["growth", str(run_file()), "--out", str(tmp_path / "out")])
+    assert "output.directory" in str(ended.exception)

@@ -8,7 +8,7 @@ from bayesnn.growth.record import OK
 from bayesnn.report.growth import growth_figure, learning_figure, narrowing_figure, write_growth
 
 
-def records(slope=-1.0, learning=None, n_sizes=5, replicates=3):
+def records(slope=-1.0, learning=None, n_sizes=5, replicates=3, regular=2.0):
     rng, found = np.random.default_rng(0), []
     for n in 100 * 2 ** np.arange(n_sizes):
         for replicate in range(replicates):
@@ -18,6 +18,7 @@ def records(slope=-1.0, learning=None, n_sizes=5, replicates=3):
                 numbers |= {
                     "learning_coefficient": learning,
                     "learning_coefficient_error": 0.02,
+                    "learning_coefficient_regular": regular,
                     "learning_coefficient_rhat": 1.002,
                 }
             weights, sds = (0.5, -1.0, 2.0, 0.0), (0.1, 0.2, 0.1, 0.3)
@@ -55,6 +56,16 @@ def test_a_singular_model_is_called_one(tmp_path):
     assert "Singular" in page
     assert "No amount of data" in page
     assert not records(learning=1.95).is_singular
+    # what the prior takes of it makes no model singular
+    assert not records(learning=1.25, regular=1.3).is_singular
+
+
+def test_of_what_more_data_do_the_largest_size_has_a_say():
+    growth = records(learning=1.25)
+    for record in growth.records:
+        if record.n > 100:
+            record.numbers["learning_coefficient_rhat"] = 1.2
+    assert not growth.is_singular
 
 
 def test_a_study_in_which_everything_failed_has_a_page(tmp_path):

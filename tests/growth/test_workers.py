@@ -18,6 +18,8 @@ from bayesnn.growth import data_growth
 from tests.growth.studies import SIZES, SMALL, TEACHER, small_study
 from tests.refusals import refuses
 
+ROOT = Path(__file__).parent.parent.parent
+
 
 def test_threads_and_processes_give_the_same_records(here):
     with ThreadPoolExecutor(2) as executor:
@@ -110,3 +112,23 @@ def test_the_death_of_a_users_own_workers_is_the_users(tmp_path, monkeypatch):
     ):
         data_growth(Deadly(None, SIZES[1]), SIZES, executor=executor, directory=tmp_path, **SMALL)
     assert len(cells(tmp_path)) >= 1  # what was done is kept
+
+
+def test_a_script_that_its_own_workers_import_is_told_what_to_do(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from tests.growth.studies import SMALL, TEACHER\n"
+        "from bayesnn import data_growth\n"
+        "data_growth(TEACHER, [60], executor='process', **SMALL)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, str(script)],
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode != 0
+    assert "ArgumentError: executor: got 'process', whose workers died as they began" in ended.stderr
+    assert "__main__" in ended.stderr.splitlines()[-1]

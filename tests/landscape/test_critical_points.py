@@ -133,3 +133,12 @@ def test_bad_input():
         escape(loss, np.ones(8))
     with refuses("budget", "0", "at least 1"):
         escape(loss, np.zeros(8), budget=0)
+
+
+def test_of_one_matrix_the_loss_is_convex_and_has_one_critical_point():
+    found = critical_points(loss_of(3, 2))
+    (point,) = found.points
+    assert point.is_global
+    assert point.kept == (0, 1)
+    assert point.optimality.verdict is not Point.not_critical
+    assert found.saddles == ()

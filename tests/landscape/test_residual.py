@@ -202,3 +202,13 @@ def test_bad_input():
         small_optimum([[0.0, -2.0], [0.5, 0.0]], 1)
     with refuses("risk", "PopulationRisk", "residual"):
         descend_residual(PopulationRisk(DeepLinear((1, 1)), [[1.0]]), 0.1)
+
+
+@pytest.mark.parametrize("off", [5e-6, 1e-9])
+def test_a_stretch_or_a_turn_however_small_is_not_dropped(off):
+    turn = np.array([[np.cos(off), -np.sin(off)], [np.sin(off), np.cos(off)]])
+    half = np.array([[0.0, -1.0], [1.0, 0.0]])
+    for target in (np.array([[1.0 + off]]), (1.0 + off) * half, np.diag([2.0, 0.5]) @ turn):
+        found = small_optimum(target, 3)
+        made = residual(len(target), 3).matrix(found.weights).T
+        np.testing.assert_allclose(made, target, rtol=0.0, atol=1e-14 * len(target) * 4)

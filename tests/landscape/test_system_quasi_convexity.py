@@ -60,3 +60,8 @@ def test_at_the_target_nothing_is_measured_and_the_ratio_is_two():
 def test_unstable_systems_are_refused():
     with refuses("weights", "spectral radius 1.5", "below 1"):
         quasi_convexity(IdealisedRisk([-0.5, 1.0, 0.0]), [1.5, 1.0, 0.0])
+
+
+def test_systems_too_near_to_instability_for_the_integral_are_refused():
+    with refuses("weights", "0.9999999", "further from 1"):
+        quasi_convexity(IdealisedRisk([-0.5, 1.0, 0.0]), [-(1.0 - 1e-7), 1.0, 0.0])

@@ -184,3 +184,12 @@ def test_ctrl_c_in_the_search_is_passed_on(teacher_posterior, monkeypatch):
     monkeypatch.setattr(evidence, "find_optimum", lambda *a, **how: replace(search(*a, **how), interrupted=True))
     with pytest.raises(KeyboardInterrupt):
         maximize_evidence(teacher_posterior)
+
+
+def test_a_point_that_is_no_number_is_refused_by_name(teacher_posterior):
+    with refuses("optimum", "NaN", "finite"):
+        maximize_evidence(teacher_posterior, np.full(teacher_posterior.n_weights, np.nan))
+    with refuses("optimum", "shape (3,)", "shape (9,)"):
+        maximize_evidence(teacher_posterior, np.zeros(3))
+    with refuses("optimum", "not finite", "an optimum"):
+        maximize_evidence(teacher_posterior, np.full(9, 1e200))

@@ -271,3 +271,15 @@ def test_the_functions_covariance_is_without_inferred_noise(linear_data):
     covariance = laplace.functional_covariance(NEW_X)
     assert covariance.shape == (3, 3)
     np.testing.assert_allclose(np.sqrt(np.diag(covariance)), laplace.predict(NEW_X).sd[:, 0])
+
+
+def test_images_that_are_where_the_mode_is_are_not_counted():
+    # the prior alone: weights of 0 are their own mirror image
+    alone = Posterior(MLP(1, (1,), 1, bias=False), np.ones((3, 1)), np.zeros(3), Gaussian(1.0), NormalPrior(1.0))
+    assert fit_laplace(alone, np.zeros(2)).log_symmetry_order == 0.0
+    # one unit at work and one at rest: 2! 2^2 images, two of each place
+    x = np.linspace(-2.0, 2.0, 40)[:, None]
+    two = Posterior(MLP(1, (2,), 1, bias=False), x, np.tanh(2.0 * x), Gaussian(0.3), NormalPrior(1.0))
+    at_rest = find_optimum(two, start=np.array([1.5, 0.0, 1.0, 0.0]), n_starts=1, progress=False)
+    assert np.abs(at_rest.weights[[1, 3]]).max() < 1e-8
+    assert fit_laplace(two, at_rest.weights).log_symmetry_order == pytest.approx(np.log(8.0) - np.log(2.0))

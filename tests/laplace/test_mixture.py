@@ -11,6 +11,7 @@ from tests.refusals import refuses
 NEW_X = np.array([[0.0], [0.7], [-3.0]])
 WEIGHTS = (2.0, 1.0, 5.0)
 SHARES = np.array([0.25, 0.125, 0.625])
+INFERRED = NormalPrior("infer", log_precision_prior=(0.0, 1.0))
 
 
 def line(sigma=0.5, precision=1.0, rows=20, hidden=(), shift=0.0):
@@ -374,3 +375,18 @@ def test_arguments_of_predictions_are_refused_as_by_one_laplace(lines):
         mixture.log_prob(np.zeros(3))
     with refuses("seed", "-1", "at least 0"):
         mixture.sample(3, seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((Gaussian("infer"), NormalPrior(1.0)), (Gaussian(0.5), INFERRED)),
+        ((Gaussian(0.5), INFERRED), (Gaussian(0.5), NormalPrior("infer", 1.0, log_precision_prior=(0.0, 1.0)))),
+    ],
+)
+def test_coordinates_that_mean_something_else_are_refused(lines, one, other):
+    post = lines[0].posterior
+    both = [at_optimum(post.with_hyperparameters(*parts)) for parts in (one, other)]
+    assert both[0].n_weights == both[1].n_weights
+    with refuses("laplaces", "Posterior", "one network"):
+        LaplaceMixture(both)

@@ -529,3 +529,17 @@ def test_another_posterior_is_refused(name, tmp_path):
     load_laplace(path, Posterior(*one))
     with refuses("posterior", part, "as in the file"):
         load_laplace(path, Posterior(*other))
+
+
+class Plain(MLP):
+    """A model of one's own that has no repr of its own."""
+
+    __repr__ = object.__repr__
+
+
+def test_a_model_without_a_repr_comes_back_in_another_process(teacher_data, tmp_path):
+    one, other = (Posterior(Plain(2, (2,), 1), *teacher_data, Gaussian(0.1), NormalPrior(1.0)) for _ in range(2))
+    assert repr(one.network) != repr(other.network)
+    laplace = fit_laplace(one, find_optimum(one, n_starts=2, seed=0, progress=False))
+    save_laplace(laplace, tmp_path / "a.npz")
+    assert np.array_equal(load_laplace(tmp_path / "a.npz", other).mean, laplace.mean)

@@ -399,3 +399,11 @@ def test_the_road_is_the_same_by_differences_as_by_a_jacobian():
     assert np.allclose(by_differences.mean, by_jacobian.mean, rtol=0, atol=1e-7)
     assert np.allclose(by_differences.posterior_precision, by_jacobian.posterior_precision, rtol=1e-6, atol=0)
     assert by_differences.log_marginal_likelihood == pytest.approx(by_jacobian.log_marginal_likelihood, abs=1e-6)
+
+
+def test_a_jacobian_without_the_outputs_axis_is_refused_by_name():
+    model = FunctionModel(
+        lambda w, x: np.stack([w[0] * x, w[1] * x], axis=-1), ["a", "b"], jacobian=lambda w, x: x, n_outputs=2
+    )
+    with refuses("jacobian", "shape (7,)", "(7, 2, 2)"):
+        model.jacobian(np.ones(2), np.ones(7))

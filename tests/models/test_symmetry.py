@@ -9,7 +9,9 @@ from bayesnn.models import (
     StandardWeights,
     Symmetries,
     WithConstants,
+    block_slices,
     canonicalize,
+    log_coinciding,
     log_symmetry_order,
     nearest_image,
     nearest_images,
@@ -177,3 +179,31 @@ def test_the_nearest_image_is_one_of_those_that_count(permutes, flips):
         folded, _ = nearest_images(net, np.stack(images), reference, those)
         assert np.array_equal(folded, np.broadcast_to(expected, folded.shape))
         assert math.isclose(math.exp(log_symmetry_order(net, those)), len(images), rel_tol=1e-12)
+
+
+@pytest.mark.parametrize(("activation", "hidden", "bias"), [("tanh", (3,), True), ("relu", (4, 2), False)])
+def test_images_that_coincide_are_counted(activation, hidden, bias, rng):
+    """Twins up to sign, an idle unit, and units of their own: 400 random images are all there are."""
+    net = MLP(2, hidden, 1, activation=activation, bias=bias)
+    weights = rng.standard_normal(net.n_weights)
+    blocks = net.weight_blocks
+    parts = [weights[place].reshape(block.shape) for place, block in zip(block_slices(blocks), blocks, strict=True)]
+    incoming, outgoing = (parts[:2], parts[2]) if bias else (parts[:1], parts[1])
+    sign = -1.0 if activation == "tanh" else 1.0
+    for part in incoming:
+        part[..., 1] = sign * part[..., 0]
+        part[..., 2] = 0.0
+    outgoing[1], outgoing[2] = sign * outgoing[0], 0.0
+    images = {
+        tuple(random_images(net, weights[None], np.random.RandomState(seed))[0].round(9) + 0.0) for seed in range(400)
+    }
+    reach = np.full(len(weights), 1e-9)
+    coinciding = math.exp(log_coinciding(net, weights, reach, lambda image: np.allclose(image, weights)))
+    assert round(coinciding) == (4 if activation == "tanh" else 2)
+    assert len(images) == round(math.exp(log_symmetry_order(net)) / coinciding)
+    assert log_coinciding(net, weights, reach, lambda image: False) == 0.0
+
+
+def test_no_draws_are_folded_to_none():
+    net = MLP(2, (2,), 1)
+    assert canonicalize(net, np.empty((0, net.n_weights)), np.zeros(net.n_weights)).shape == (0, net.n_weights)

@@ -7,6 +7,7 @@ import bayesnn.optimum.find as find_module
 from bayesnn.laplace import fit_laplace, maximize_evidence
 from bayesnn.models import MLP, FunctionModel, nearest_image
 from bayesnn.optimum import OptimumError, Status, find_optimum
+from bayesnn.optimum.descent import Descent
 from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
 from tests import oracles
 from tests.optimum.test_certificate import saddle_posterior
@@ -283,3 +284,17 @@ def test_a_model_that_has_no_output_at_zero_is_certified():
     assert found.status is Status.converged
     tuned = maximize_evidence(Posterior(posterior.network, x, y, Gaussian(0.02), NormalPrior(1.0)), found)
     assert tuned.tuning.status is Status.converged
+
+
+def test_a_search_cut_short_beside_an_optimum_does_not_stand_for_it(teacher_posterior, teacher_optimum, monkeypatch):
+    sds = np.sqrt(np.diag(np.linalg.inv(teacher_posterior.ggn(teacher_optimum.weights))))
+    beside = teacher_optimum.weights + 1e-3 * sds
+
+    def climbs(posterior, starts, max_steps, tolerance):
+        yield 0, Descent(beside, float(posterior.log_density(beside)), 1e-3, Status.max_steps, max_steps)
+        yield 1, Descent(teacher_optimum.weights, teacher_optimum.log_density, 0.0, Status.converged, 9)
+
+    monkeypatch.setattr(find_module, "climb_together", climbs)
+    found = find_optimum(teacher_posterior, n_starts=2, progress=False)
+    assert (found.status, found.n_found) == (Status.converged, 2)
+    assert found.certificate.is_optimum

@@ -194,6 +194,10 @@ class TestCertifiedProblems:
         ({"n_steps": 0}, "n_steps", "0", "at least 1"),
         ({"start": np.zeros(3)}, "weights", "(3,)", "(9,)"),
         ({"start": np.full(9, np.nan)}, "start", "NaN", "finite"),
+        ({"rule": "seed", "ridge": -1.0}, "ridge", "-1", "at least 0"),
+        ({"ridge": 1.0}, "ridge", "1 for 'gauss-newton'", "'seed'"),
+        ({"relaxation": np.nan}, "relaxation", "NaN", "finite"),
+        ({"rule": "levenberg-marquardt", "relaxation": 0.5}, "relaxation", "0.5 for", "or 1"),
     ],
 )
 def test_bad_arguments_are_refused(teacher_posterior, arguments, argument, got, wants):

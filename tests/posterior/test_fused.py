@@ -334,3 +334,17 @@ def test_what_was_compiled_of_older_sources_is_forgotten(tmp_path):
     forget_older(tmp_path)
     assert not index.exists()
     assert (tmp_path / "__pycache__" / STAMP).exists()
+
+
+def test_weights_that_may_not_be_written_will_do(teacher_laplace):
+    posterior, mean = teacher_laplace.posterior, teacher_laplace.mean
+    assert not mean.flags.writeable
+    value, gradient = posterior.value_and_gradient(mean)
+    fused = posterior.fused()
+    np.testing.assert_allclose(fused.log_density(mean), value, rtol=1e-12)
+    np.testing.assert_allclose(fused(mean)[1], gradient, atol=1e-8)
+    marginal = posterior.marginal()
+    kept = mean[: marginal.n_kept].copy()
+    expected = marginal(kept)
+    kept.flags.writeable = False
+    np.testing.assert_array_equal(marginal(kept)[1], expected[1])

@@ -323,3 +323,9 @@ def test_what_is_no_normal_prior_of_the_noise_is_refused(prior):
 def test_a_prior_on_noise_that_is_known_is_refused():
     with refuses("log_sigma_prior", "", ""):
         Gaussian(0.1, log_sigma_prior=(0.0, 1.0))
+
+
+def test_a_weight_that_has_the_noises_name_is_refused():
+    model = FunctionModel(lambda w, x: w[0] * x + w[1], ["a", "log_sigma_noise"])
+    with refuses("model", "log_sigma_noise", "another name"):
+        Posterior(model, np.ones(5), np.ones(5), Gaussian("infer"), NormalPrior(1.0))

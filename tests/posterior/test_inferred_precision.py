@@ -21,7 +21,7 @@ from bayesnn import (
     save_laplace,
 )
 from bayesnn.chain_statistics import ess
-from bayesnn.models import StandardWeights, log_symmetry_order, nearest_images, random_images
+from bayesnn.models import StandardWeights, balanced, log_symmetry_order, nearest_images, random_images
 from tests.refusals import refuses
 
 HYPERPRIOR = (0.4, 1.3)
@@ -253,3 +253,23 @@ def test_an_inferred_precision_wants_a_hyperprior(pair):
 def test_a_hyperprior_for_a_fixed_precision_is_refused():
     with refuses("log_precision_prior", "(0.0, 1.0)", "infer"):
         NormalPrior(1.0, log_precision_prior=(0.0, 1.0))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_symmetries_are_of_the_weights_wherever_the_prior_is_centred(activation, rng):
+    net = MLP(2, (3,), 1, activation=activation)
+    post = Posterior(
+        net,
+        rng.standard_normal((9, 2)),
+        rng.standard_normal(9),
+        Gaussian(0.5),
+        NormalPrior("infer", 0.7, log_precision_prior=HYPERPRIOR),
+    )
+    points, x = rng.standard_normal((5, post.n_weights)), rng.standard_normal((20, 2))
+    for images in (
+        random_images(post.model, points, np.random.RandomState(0)),
+        balanced(post.model, points, rng.standard_normal(post.n_weights)),
+    ):
+        np.testing.assert_allclose(post.outputs(images, x), post.outputs(points, x), atol=1e-12)
+        assert np.array_equal(images[:, net.n_weights :], points[:, net.n_weights :])
+    assert not np.allclose(random_images(post.model, points, np.random.RandomState(0)), points)

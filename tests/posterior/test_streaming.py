@@ -603,3 +603,17 @@ def test_chains_of_data_kept_outside_have_all_groups(keeper, tmp_path, monkeypat
     assert sample(fit_laplace(here, optimum), **how)["posterior_predictive"].sizes["draw"] == 3
     monkeypatch.setattr("bayesnn.sampling.assemble.LARGEST_LOG_LIKELIHOOD", 50)
     assert "posterior_predictive" not in sample(fit_laplace(here, optimum), **how).children
+
+
+def test_a_copy_of_a_memory_map_is_in_memory(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.standard_normal((30, 2)))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    x = mapped[:20].copy()
+    assert isinstance(x, np.memmap)
+    posterior = Posterior(MLP(2, (2,), 1), x, np.zeros(20), Gaussian(0.5), NormalPrior(1.0))
+    assert posterior.is_in_memory
+    before = posterior.fused().log_density(np.ones(9))
+    x[:] = 7.0
+    assert posterior.fused().log_density(np.ones(9)) == before == posterior.log_density(np.ones(9))
+    assert not Posterior(MLP(2, (2,), 1), mapped, np.zeros(30), Gaussian(0.5), NormalPrior(1.0)).is_in_memory

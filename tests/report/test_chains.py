@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bayesnn.diagnostics import converge
+from bayesnn.diagnostics.reasons import disagreement
 from bayesnn.report.chains import convergence_rows
 from tests.diagnostics.test_nested_rhat import ids, tree_of
 
@@ -53,3 +54,15 @@ def test_ensembles_show_the_autocorrelation_time(draws):
 def test_chains_that_never_moved_are_counted(draws):
     draws[0] = draws[0, 0]
     assert rows_of(draws)[1][-1][:2] == ("chains that never moved", "1")
+
+
+def test_short_chains_of_modes_show_the_limits_they_are_judged_by(draws):
+    mode = ids(2, 4)
+    found, rows = rows_of(draws[:, :20] + 5.0 * mode[:, None, None], mode=mode)
+    limits = ", ".join(f"{worst.limit:.3f}" for worst in found.within)
+    (within,) = [row for row in rows if row[0] == "nested R-hat within each mode"]
+    assert within[2] == f"predictions, log posterior and noise, limits {limits}"
+    (across,) = [row for row in rows if row[0] == "nested R-hat across modes"]
+    assert across[2] == f"chains sample separate modes, limit {found.across.limit:.3f}"
+    worst = max(found.within, key=lambda worst: worst.rhat)
+    assert f"within a mode {worst.rhat:.3f} (wants at most {worst.limit:.3f})" in disagreement(found)

@@ -79,3 +79,21 @@ def test_windows_grow_and_leave_room_for_the_step_size(num_warmup):
 @pytest.mark.parametrize(("num_warmup", "adapts"), [(0, True), (19, True), (200, False)])
 def test_no_windows_where_nothing_is_to_be_learnt(num_warmup, adapts):
     assert window_ends(num_warmup, adapts) == ()
+
+
+def test_a_chain_that_no_step_size_moves_is_left_out():
+    alone, with_one = DualAveraging(1.0, 0.8), DualAveraging(1.0, 0.8)
+    for _ in range(300):
+        alone.update(np.full(3, np.exp(-alone.step_size)))
+        with_one.update(np.array([0.0, *np.full(3, np.exp(-with_one.step_size))]))
+    assert with_one.averaged_step_size == pytest.approx(alone.averaged_step_size, rel=0.1)
+    # one that moves again counts again
+    with_one.update(np.array([1e-3, 0.99, 0.99, 0.99]))
+    assert with_one.step_size < alone.step_size
+
+
+def test_a_largest_step_size_is_kept():
+    adaptation = DualAveraging(0.5, 0.4, "arithmetic", largest=1.0)
+    for _ in range(20_000):
+        adaptation.update(np.ones(4))
+    assert adaptation.step_size == adaptation.averaged_step_size == 1.0

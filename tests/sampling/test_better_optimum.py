@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 
+import bayesnn.sampling.better_optimum as better
 import bayesnn.sampling.left_modes as left
 import bayesnn.sampling.schedule as schedule
-from bayesnn import MLP, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace, sample
-from bayesnn.sampling import BetterOptimumWarning
-from bayesnn.sampling.better_optimum import MUCH_BETTER, better_optimum
+from bayesnn import MLP, FlatPrior, FunctionModel, Gaussian, NormalPrior, Posterior, find_optimum, fit_laplace, sample
+from bayesnn.errors import ArgumentError
+from bayesnn.optimum.descent import Descent
+from bayesnn.optimum.status import Status
+from bayesnn.sampling import BetterOptimumWarning, moves
+from bayesnn.sampling.better_optimum import MUCH_BETTER, better_optimum, gaussian_at, optima_near
 from bayesnn.sampling.left_modes import left_modes
 from bayesnn.sampling.target import Target
 from bayesnn.tree import settings_of, weight_matrix
@@ -146,3 +150,56 @@ def test_a_run_says_which_mode_was_left_and_goes_on_to_the_bit(good_and_poor, mo
     given = sample([good, poor], **few, start=good.sample(6, seed=0))
     assert "left_modes" not in given.children  # they never were there
     assert gone_on["posterior"].identical(whole["posterior"])
+
+
+@pytest.mark.filterwarnings("ignore:chains found a better optimum:RuntimeWarning")
+@pytest.mark.parametrize("move", ["independence", "pcn"])
+def test_proposals_around_the_optimum_go_along(good_and_poor, monkeypatch, tmp_path, move):
+    good, poor = good_and_poor
+    monkeypatch.setattr(
+        schedule,
+        "better_optimum",
+        lambda target, points, start, seed: better_optimum(target, np.tile(good.mean, (6, 1)), start, seed),
+    )
+    long = SMALL | {"num_samples": 200}
+    whole = sample(poor, move=move, **long)
+    weights = weight_matrix(whole["posterior"].to_dataset(), good.posterior.model.weight_blocks)
+    # from around the poor one no proposal would ever be accepted
+    assert np.sum(np.ptp(weights, axis=1).max(axis=1) > 0.0) >= 4
+    interrupt(lambda: sample(poor, move=move, **long, store=tmp_path), step=30)
+    assert sample(poor, move=move, **long, store=tmp_path)["posterior"].identical(whole["posterior"])
+    # a Gaussian of one's own stays where it was put
+    monkeypatch.setattr(schedule, "better_optimum", lambda *_: pytest.fail("looked"))
+    own = moves.IndependenceT(poor.mean, poor.posterior_covariance)
+    sample(poor, move=moves.Mixture([own, moves.RandomWalk(poor.posterior_covariance)]), **SMALL)
+
+
+def test_climbs_that_end_at_no_optimum_are_passed_over(good_and_poor, monkeypatch):
+    """The data leave directions free where a step is so steep that no row lies on it."""
+
+    def step(w, x):
+        return w[0] + w[1] / (1.0 + np.exp(-np.clip(w[2] * (x - w[3]), -500.0, 500.0)))
+
+    x = np.linspace(-1.0, 1.0, 21)
+    model = FunctionModel(step, ["a", "b", "c", "d"])
+    posterior = Posterior(model, x, np.sign(x - 0.03) * 1.0, Gaussian(0.1), FlatPrior())
+    endless = np.array([-1.0, 2.0, 4000.0, 0.05])
+    assert gaussian_at(posterior, endless) is None
+    assert optima_near(posterior, endless[None]) == []
+    good, poor = good_and_poor
+    # as if the highest climb had ended where there is no Gaussian
+    height, there = float(good.posterior.log_density(good.mean)), good.mean.copy()
+    ends = [
+        (0, Descent(there + 50.0, height + 99.0, 1.0, Status.max_steps, 9)),
+        (1, Descent(there, height, 0.0, Status.converged, 9)),
+    ]
+
+    def fit(posterior, weights):
+        if np.abs(weights).max() > 40.0:
+            raise ArgumentError("prior", "a precision of rank 9", "one of rank 10")
+        return fit_laplace(posterior, weights)
+
+    monkeypatch.setattr(better, "climb_together", lambda *_: iter(ends))
+    monkeypatch.setattr(better, "fit_laplace", fit)
+    found = better_optimum(Target.of(poor), np.tile(poor.mean, (2, 1)), "laplace", seed=0)
+    assert np.array_equal(found.weights, there)

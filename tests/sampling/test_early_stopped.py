@@ -108,3 +108,10 @@ def test_rows_that_no_network_can_reach_are_said():
     posterior = Posterior(MLP(1, (2,), 1), x, 1e200 * x, Gaussian(0.1), NormalPrior(1.0))
     with refuses("learning_rate", "2 of 2 networks have no finite log density", "standardised data"):
         early_stopped(posterior, 2, max_steps=5)
+
+
+def test_rows_outside_memory_are_not_read_in(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((20, 1)))
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    with refuses("posterior", "outside memory", "in memory"):
+        early_stopped(Posterior(MLP(1, (2,), 1), x, np.ones(20), Gaussian(0.5), NormalPrior(1.0)), 2)

@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 
 import bayesnn.sampling.run as run_module
+import bayesnn.sampling.store as store_module
 from bayesnn.lock import Lock
 from bayesnn.posterior import LogDensity
 from bayesnn.sampling import moves, sample
@@ -378,3 +379,23 @@ def test_a_finished_run_of_an_unadjusted_move_is_read_as_it_was(teacher_laplace,
     first = sample(teacher_laplace, **arguments, store=tmp_path)
     assert "unknown" not in settings_of(first)["bias"]
     assert sample(teacher_laplace, **arguments, store=tmp_path).identical(first)
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError()])
+def test_what_cannot_be_read_just_now_is_not_taken_for_damaged(teacher_laplace, tmp_path, monkeypatch, error):
+    end_at(80, lambda: sample(teacher_laplace, **SHORT, store=tmp_path))
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock")
+
+    def unreadable(*arguments):
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_module, "load_snapshot", unreadable)
+        if isinstance(error, OSError):
+            with refuses("store", "Too many open files", "can be read"):
+                sample(teacher_laplace, **SHORT, store=tmp_path)
+        else:
+            with pytest.raises(MemoryError):
+                sample(teacher_laplace, **SHORT, store=tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock") == before
+    assert sample(teacher_laplace, **SHORT, store=tmp_path)["posterior"].sizes["draw"] == SHORT["num_samples"]

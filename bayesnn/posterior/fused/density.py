@@ -166,4 +166,5 @@ class FusedDensity:
 
 
 def _rows_of(weights: FloatArray, n_weights: int) -> FloatArray:
-    return np.ascontiguousarray(weights.reshape(-1, n_weights))
+    # Compiled code is typed by what may be written, too: arrays that may not, such as a Laplace's mean, are copied.
+    return np.require(weights.reshape(-1, n_weights), requirements=["C", "W"])

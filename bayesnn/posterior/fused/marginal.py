@@ -289,7 +289,7 @@ class MarginalDensity:
         w = np.asarray(kept, dtype=np.float64)
         if w.shape[-1:] != (self.n_kept,):
             raise ArgumentError("kept", f"shape {w.shape}", f"shape (..., {self.n_kept})")
-        return w, np.ascontiguousarray(w.reshape(-1, self.n_kept))
+        return w, np.require(w.reshape(-1, self.n_kept), requirements=["C", "W"])
 
     def _run(
         self,

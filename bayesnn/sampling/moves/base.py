@@ -108,6 +108,27 @@ class WalkerMove(TrackedMove):
         self.stats = MoveStats(probability, -new.log_prob, np.zeros(len(accepted), dtype=bool), 1)
         return new, accepted
 
+    def moved(
+        self, model: Model, state: State, weights: FloatArray, log_prob: FloatArray, accepted: BoolArray
+    ) -> State:
+        """Return the state after walkers have moved, with what else the density tells of where they are (blobs).
+
+        Parameters
+        ----------
+        model : emcee.model.Model
+            Density and random numbers.
+        state : emcee.state.State
+            Where the walkers were.
+        weights : ndarray (walkers, k)
+            Where they are.
+        log_prob : ndarray (walkers,)
+            There.
+        accepted : ndarray of bool (walkers,)
+            Which have moved.
+        """
+        blobs = None if state.blobs is None else model.compute_log_prob_fn(weights)[1]
+        return self.update(state, State(weights, log_prob=log_prob, blobs=blobs), accepted)
+
 
 class PreconditionedMove(WalkerMove):
     """A move that knows a metric and a step size, and gives every walker a draw of its own.

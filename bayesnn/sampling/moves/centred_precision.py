@@ -90,7 +90,7 @@ class CentredPrecision(WalkerMove):
         everywhere = np.ones(len(moved), dtype=np.bool_)
         rate = accepted.mean(axis=(0, 2))
         self.stats = MoveStats(rate, -log_prob, np.zeros(len(moved), dtype=np.bool_), self.num_tries)
-        return self.update(state, State(moved, log_prob=log_prob), everywhere), accepted.any(axis=(0, 2))
+        return self.moved(model, state, moved, log_prob, everywhere), accepted.any(axis=(0, 2))
 
     def _mode(self, squares: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return where the densities of log precisions (walkers, groups) are highest, and their widths there."""

@@ -95,7 +95,7 @@ class HMC(PreconditionedMove):
         """Advance every walker by one trajectory; emcee calls this."""
         self.check_shape(state)
         weights, log_prob, accepted = self.advance(state.coords, state.log_prob, model.random)
-        return self.update(state, State(weights, log_prob=log_prob), accepted), accepted
+        return self.moved(model, state, weights, log_prob, accepted), accepted
 
     def advance(
         self, start: FloatArray, log_prob: FloatArray, random: np.random.RandomState

@@ -36,6 +36,8 @@ class IndependenceT(WalkerMove):
     (100, 4, 2)
     """
 
+    state_names = ("mean", "metric")
+
     def __init__(self, mean: ArrayLike, inverse_mass_matrix: ArrayLike | Metric, df: float = 5.0) -> None:
         self.metric = (
             inverse_mass_matrix

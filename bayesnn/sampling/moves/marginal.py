@@ -63,7 +63,7 @@ class MarginalHMC(HMC):
         everywhere = np.ones(
             len(kept), dtype=np.bool_
         )  # the output layer is new where the trajectory was rejected, too
-        return self.update(state, State(weights, log_prob=log_prob), everywhere), accepted
+        return self.moved(model, state, weights, log_prob, everywhere), accepted
 
     def check_shape(self, state: State) -> None:
         """Raise ArgumentError if the metric is not of the kept coordinates."""

@@ -199,7 +199,7 @@ class MicrocanonicalLangevin(PreconditionedMove):
             energy_variance=energy_variance,
         )
         accepted = np.ones(n_walkers, dtype=bool)
-        return self.update(state, State(weights, log_prob=log_prob), accepted), accepted
+        return self.moved(model, state, weights, log_prob, accepted), accepted
 
     def _begin(
         self, weights: FloatArray, random: np.random.RandomState

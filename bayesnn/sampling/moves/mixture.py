@@ -11,6 +11,8 @@ from bayesnn.arrays import ArrayLike, BoolArray
 from bayesnn.checks import describe, finite_array
 from bayesnn.errors import ArgumentError
 from bayesnn.sampling.moves.base import TrackedMove, WalkerMove
+from bayesnn.sampling.moves.mode_jump import ModeJump
+from bayesnn.sampling.moves.replica_exchange import ReplicaExchange
 
 
 def members_of(move: TrackedMove) -> tuple[TrackedMove, ...]:
@@ -21,6 +23,11 @@ def members_of(move: TrackedMove) -> tuple[TrackedMove, ...]:
     if not isinstance(move, Mixture):
         return (move,)
     return tuple(member for each in move.moves for member in members_of(each))
+
+
+def crosses_modes(move: TrackedMove) -> bool:
+    """Whether a move, or a member of a mixture, takes chains from one mode to another."""
+    return any(isinstance(member, ReplicaExchange | ModeJump) for member in members_of(move))
 
 
 class Mixture(WalkerMove):

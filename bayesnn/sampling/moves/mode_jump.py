@@ -143,7 +143,7 @@ class ModeJump(WalkerMove):
             diverging=np.zeros(len(kept), dtype=np.bool_),
             n_steps=self.num_tries,
         )
-        return self.update(state, State(weights, log_prob=log_prob), everywhere), n_accepted > 0
+        return self.moved(model, state, weights, log_prob, everywhere), n_accepted > 0
 
     def advance(
         self, kept: FloatArray, log_prob: FloatArray, random: np.random.RandomState

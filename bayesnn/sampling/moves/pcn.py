@@ -5,6 +5,7 @@ from emcee.model import Model
 from emcee.state import State
 
 from bayesnn.arrays import ArrayLike, BoolArray
+from bayesnn.sampling.adaptation import DualAveraging, StepSizeAdaptation
 from bayesnn.sampling.metric import Metric
 from bayesnn.sampling.moves.base import PreconditionedMove, centered
 
@@ -40,6 +41,7 @@ class PCN(PreconditionedMove):
     array([1., 1., 1., 1.])
     """
 
+    state_names = (*PreconditionedMove.state_names, "mean")
     target_acceptance = 0.4  # between a random walk's, which it is for small h, and an independence sampler's
     chain_mean = "arithmetic"
 
@@ -51,6 +53,10 @@ class PCN(PreconditionedMove):
     def default_step_size(self) -> float:
         """Halfway to proposals that forget."""
         return 0.5
+
+    def adaptation(self) -> StepSizeAdaptation:
+        """Return what finds the step size in warm-up, which is at most 1."""
+        return DualAveraging(min(self.step_size, 1.0), self.target_acceptance, self.chain_mean, largest=1.0)
 
     def propose(self, model: Model, state: State) -> tuple[State, BoolArray]:
         """Advance every walker by one proposal; emcee calls this."""

@@ -203,7 +203,7 @@ class ReplicaExchange(WalkerMove):
         if self.marginal is not None:
             weights, log_prob = self.marginal.draw(weights, model.random)
         everywhere = np.ones(len(weights), dtype=np.bool_)
-        return self.update(state, State(weights, log_prob=log_prob), everywhere), accepted
+        return self.moved(model, state, weights, log_prob, everywhere), accepted
 
     def check_shape(self, state: State) -> None:
         """Raise ArgumentError if the walkers have not the dimension of the metric, or of the path."""

@@ -71,7 +71,7 @@ class UnitMetropolis(WalkerMove):
             diverging=np.zeros(len(kept), dtype=np.bool_),
             n_steps=self.num_steps,
         )
-        return self.update(state, State(weights, log_prob=log_prob), everywhere), accepted.any(axis=1)
+        return self.moved(model, state, weights, log_prob, everywhere), accepted.any(axis=1)
 
     def advance(
         self, kept: FloatArray, log_prob: FloatArray, random: np.random.RandomState
