@@ -1,5 +1,6 @@
 """The command line: ``bayesnn demo``, ``run``, ``resume``, ``report``, ``growth``, ``autopsy``."""
 
+import shlex
 import sys
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -107,7 +108,7 @@ def growth(
     settings = read_config(config)
     if out is not None:
         settings = settings.model_copy(update={"output": OutputConfig(directory=str(out))})
-    with _goes_on(f"the same `bayesnn growth {config}`"):
+    with _goes_on(f"the same `bayesnn growth {shlex.quote(str(config))}`"):
         found, page = run_growth(settings)
     console = _console()
     console.print(found.table())

@@ -36,7 +36,8 @@ def run_growth(config: RunConfig, *, progress: bool | None = None) -> tuple[Grow
     Raises
     ------
     ArgumentError
-        If data, sizes, executor or folder cannot be used; before the work.
+        If data, sizes, executor or folder cannot be used: before the work, but for a dask scheduler that does not
+        answer.
     """
     folder = Path(config.output.directory)
     whole = load_data(config, Path())

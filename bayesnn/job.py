@@ -114,7 +114,7 @@ def run_job(config: RunConfig, *, fresh: bool = False, progress: bool | None = N
         try:
             return _finish(config, Path(), folder, progress)
         except ArgumentError as error:
-            if is_new and not folder.chains.exists() and not isinstance(error, NoRoomError):
+            if is_new and not folder.has_something and not isinstance(error, NoRoomError):
                 folder.end()  # settings or data that cannot be used: there is nothing to go on with
             raise
 

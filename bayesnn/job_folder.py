@@ -95,6 +95,11 @@ class JobFolder:
         """What goes on with the job, for a shell."""
         return resume_command(self.directory)
 
+    @property
+    def has_something(self) -> bool:
+        """Whether it holds what took work: optima, or draws."""
+        return self._optimum.exists() or self.chains.exists()
+
     @contextmanager
     def held(self) -> Generator[None]:
         """Keep other processes from working in the folder while the block runs.
@@ -199,7 +204,9 @@ class JobFolder:
             with self.in_need_of_room(), written_whole(self._data) as partial:
                 partial.write_text(json.dumps(digest), encoding="utf-8")
             return
-        except (OSError, ValueError):
+        except OSError as error:
+            raise self._unusable(error, "a folder that can be read") from None
+        except ValueError:
             got = f"{self.directory}, whose {UNFINISHED}/{DATA} is damaged"
             raise ArgumentError("directory", got, f"{WANTS}; `bayesnn run --fresh` begins anew") from None
         if digest != before:

@@ -23,6 +23,13 @@ def _controller() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController()
 
 
+@cache
+def _is_of_process() -> bool:
+    """Whether limits are of the whole process; those of OpenMP are of each thread."""
+    layers = [str(library.get("threading_layer")) for library in _controller().info() if library["user_api"] == "blas"]
+    return "openmp" not in layers
+
+
 class _OneThread:
     """The limit of the whole process: set by the first thread that wants it, lifted by the last."""
 
@@ -32,6 +39,10 @@ class _OneThread:
 
     @contextmanager
     def held(self) -> Generator[None]:
+        if not _is_of_process():
+            with _controller().limit(limits=1, user_api="blas"):
+                yield
+            return
         with self._lock:
             if self._holders == 0:
                 self._limit = _controller().limit(limits=1, user_api="blas")

@@ -134,6 +134,27 @@ def table_of(result: dict[str, Any]) -> Table:
     return table
 
 
+def tally(results: list[dict[str, Any]]) -> str:
+    """Count the comparisons of ours with each peer's, over all entries; peers that made no draw are none."""
+    pairs = [
+        (result["samplers"][OURS], name, row)
+        for result in results
+        if result["samplers"].get(OURS) is not None
+        for name, row in result["samplers"].items()
+        if name != OURS
+    ]
+    drawn = [(ours, name, row) for ours, name, row in pairs if row is not None]
+    independent = [(ours, row) for ours, name, row in drawn if not name.startswith("emcee")]
+    errors = [np.divide(*difference(ours, row)) for ours, _, row in drawn]
+    return (
+        f"{len(drawn)} comparisons, {len(pairs) - len(drawn)} peers failed. "
+        f"R-hat lower in {sum(ours['rhat'] < row['rhat'] for ours, _, row in drawn)}; "
+        f"least ESS higher in {sum(ours['ess'] > row['ess'] for ours, row in independent)} of the {len(independent)} "
+        f"with independent chains; held-out lpd lower by more than two errors in {sum(e < -2.0 for e in errors)}, "
+        f"higher by as much in {sum(e > 2.0 for e in errors)}."
+    )
+
+
 def difference(one: dict[str, Any], other: dict[str, Any]) -> tuple[float, float]:
     """Held-out log predictive density of one less that of another, and its standard error over the rows, in pairs."""
     if "lpd_of_rows" not in one or "lpd_of_rows" not in other:
@@ -160,6 +181,7 @@ def main() -> None:
     if arguments.show:
         for result in results:
             Console(width=120).print(table_of(result))
+        Console(width=120).print(tally(results), highlight=False)
         return
     for name in arguments.only:
         for noise in arguments.noise:

@@ -202,8 +202,11 @@ def learning_curve(
 def _n_flat(curvature: FloatArray, prior_precision: FloatArray) -> int:
     """Count the directions without curvature (k, k), which is known up to rounding of itself plus the prior's."""
     own = curvature.diagonal()
-    scale = 1.0 / np.sqrt(np.where(own > NO_CURVATURE * prior_precision, own, 1.0))
-    return int((np.linalg.eigvalsh(curvature * np.outer(scale, scale)) < NO_CURVATURE).sum())
+    known = own > NO_CURVATURE * prior_precision
+    scale = 1.0 / np.sqrt(np.where(known, own, 1.0))
+    rounding = np.finfo(float).eps * float(np.max(np.where(known, prior_precision / np.where(known, own, 1.0), 0.0)))
+    none = max(NO_CURVATURE, len(own) * rounding)
+    return int((np.linalg.eigvalsh(curvature * np.outer(scale, scale)) < none).sum())
 
 
 @dataclass(frozen=True, eq=False)

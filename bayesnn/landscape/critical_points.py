@@ -122,10 +122,10 @@ def critical_points(loss: LeastSquares) -> CriticalPoints:
     whitened = np.linalg.solve(lower, loss.x.T @ loss.y)
     left, singular, right = np.linalg.svd(whitened, full_matrices=False)
     most = min(*model.widths, len(singular))
-    n_kinds = sum(math.comb(len(singular), size) for size in range(most + 1))
+    sizes = range(most + 1) if model.n_layers > 1 else [most]  # of one matrix the loss is convex
+    n_kinds = sum(math.comb(len(singular), size) for size in sizes)
     if n_kinds > MOST_POINTS:
         raise ArgumentError("loss", f"{n_kinds} kinds of critical points", f"a network with at most {MOST_POINTS}")
-    sizes = range(most + 1) if model.n_layers > 1 else [most]  # of one matrix the loss is convex
     inputs_of = np.linalg.solve(lower.T, left)  # L'^{-1} u_i in columns
     kinds = itertools.chain.from_iterable(itertools.combinations(range(len(singular)), m) for m in sizes)
     points: list[tuple[tuple[int, ...], FloatArray, Optimality]] = []

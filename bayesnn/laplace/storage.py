@@ -124,12 +124,22 @@ def _identity(posterior: Posterior) -> dict[str, Any]:
     noise = likelihood.sigma_noise if isinstance(likelihood, Gaussian) else None
     centre = centre_of(posterior.network, posterior.prior)
     return {
-        "model": stable_repr(posterior.network),
+        "model": _words(posterior),
         "likelihood": type(likelihood).__name__ if isinstance(noise, np.ndarray) else stable_repr(likelihood),
         "noise digest": _digest(cast("AnyArray", noise)) if isinstance(noise, np.ndarray) else None,
         "prior digest": _digest(posterior.prior_precision, posterior.prior_mean, centre),
         "rows": posterior.n_rows,
     }
+
+
+def _words(posterior: Posterior) -> str:
+    """Return what the network says of itself; where that is an address, what the density is at one point, too."""
+    words = stable_repr(posterior.network)
+    if words == repr(posterior.network):
+        return words
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = float(posterior.log_density(np.linspace(-1.0, 1.0, posterior.n_weights)))
+    return f"{words}, log density {value:.5e}"
 
 
 def _digest(*arrays: AnyArray) -> str:

@@ -250,8 +250,8 @@ def _distinct(posterior: Posterior, descents: Sequence[Descent]) -> list[list[De
     """Group runs that ended at the same point modulo symmetry: best group first, earliest start first within it.
 
     The earliest, not the highest, stands for its group: the runs of a group differ in height by rounding alone, and
-    rounding must not choose the image that everything after this is computed at. Those that did not end by themselves
-    come after all others.
+    rounding must not choose the image that everything after this is computed at. Those that were cut short come after
+    all others.
     """
 
     def height(i: int) -> float:
@@ -274,7 +274,7 @@ def _distinct(posterior: Posterior, descents: Sequence[Descent]) -> list[list[De
             groups.append([i])
 
     def precedence(i: int) -> tuple[bool, int]:
-        return descents[i].status is not Status.converged, i
+        return descents[i].status in (Status.max_steps, Status.nonfinite), i
 
     return [[descents[i] for i in sorted(group, key=precedence)] for group in groups]
 

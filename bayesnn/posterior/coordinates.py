@@ -7,6 +7,7 @@ import numpy as np
 from bayesnn.arrays import FloatArray
 from bayesnn.errors import ArgumentError
 from bayesnn.models import Model, StandardWeights, WithConstants
+from bayesnn.models.standardised import SCALES
 from bayesnn.posterior.gaussian import Gaussian
 from bayesnn.posterior.heteroscedastic import InferredGaussian
 from bayesnn.posterior.likelihood import Likelihood
@@ -43,17 +44,23 @@ class Coordinates:
         precision, mean = prior.precision_for(network.weight_blocks), prior.mean_for(network.weight_blocks)
         inner = network
         if isinstance(prior, NormalPrior) and prior.is_inferred:
+            _check_free(network, SCALES, "prior precision")
             inner = _standardised(network, prior, mean)
             precision = np.append(precision, np.full(inner.n_groups, prior.hyperprior[1] ** -2.0))
             mean = np.append(np.zeros_like(mean), inner.start)
         if not (isinstance(likelihood, Gaussian) and likelihood.is_inferred):
             return Coordinates(inner, inner, likelihood, precision, mean)
-        if any(block.name == LOG_NOISE for block in inner.weight_blocks):
-            raise ArgumentError("model", f"a weight named {LOG_NOISE}", "another name: the inferred noise has this one")
+        _check_free(network, LOG_NOISE, "noise")
         centre, sd = (0.0, np.inf) if likelihood.log_sigma_prior is None else likelihood.log_sigma_prior
         model = WithConstants(inner, [LOG_NOISE])
         precision, mean = np.append(precision, float(sd) ** -2.0), np.append(mean, float(centre))
         return Coordinates(inner, model, InferredGaussian(), precision, mean)
+
+
+def _check_free(network: Model, name: str, of: str) -> None:
+    """Refuse a network with a weight of a name that the tree has for something else."""
+    if any(block.name == name for block in network.weight_blocks):
+        raise ArgumentError("model", f"a weight named {name}", f"another name: the inferred {of} has this one")
 
 
 def centre_of(network: Model, prior: Prior) -> FloatArray:

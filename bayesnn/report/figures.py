@@ -146,7 +146,10 @@ def chains_figure(tree: xr.DataTree) -> Figure:
 def importance_figure(tree: xr.DataTree) -> Figure:
     """Log importance ratios at draws of the Gaussian that was compared, and squared distances of posterior draws."""
     figure, (ratio_axis, distance_axis) = new_figure(10, 3.4, 1, 2)
-    ratios = values_of(tree, "agreement", "log_ratio")
+    if "log_ratio" in group_of(tree, "agreement"):
+        ratios = values_of(tree, "agreement", "log_ratio")
+    else:  # a tree of before
+        ratios = (values_of(tree, "laplace_stats", "log_p") - values_of(tree, "laplace_stats", "log_q")).ravel()
     ratios = ratios[np.isfinite(ratios)]
     ratios = ratios - np.median(ratios)
     ratio_axis.hist(ratios, bins=80, range=(np.quantile(ratios, 0.005), ratios.max()), color=GAUSSIAN, alpha=0.7)

@@ -9,9 +9,9 @@ from bayesnn.arrays import FloatArray
 
 # In a harmonic mean acceptances below this count as this: a single step that fails must not decide for a hundred.
 LEAST_ACCEPTANCE = 0.05
-# A chain that has accepted nothing for so many steps, in which the step size falls by many orders of magnitude, stands
-# where no step size will do, such as where the density has no gradient.
-STUCK = 10
+# A chain that has accepted nothing, not with a probability that is a number above 0, since the step size was so many
+# times larger stands where no step size will do, such as where the density has no gradient.
+STUCK = 100.0
 
 type ChainMean = Literal["harmonic", "arithmetic"]
 
@@ -49,7 +49,8 @@ class DualAveraging:
     largest : float
         Step sizes stay at or below it.
 
-    A chain that accepts nothing at all is left out: after some steps all begins anew for the others.
+    A chain that accepts nothing while the step size falls and falls is left out, and the others begin anew from where
+    that began.
 
     References
     ----------
@@ -72,21 +73,16 @@ class DualAveraging:
     _error: float = field(init=False, default=0.0)
     _log_average: float = field(init=False, default=0.0)
     _count: int = field(init=False, default=0)
-    _refused: tuple[int, ...] = field(init=False, default=())
+    # Of each chain the largest step size since it accepts nothing, 0 if it does; and whether it is left out.
+    _refused_from: tuple[float, ...] = field(init=False, default=())
+    _stuck: tuple[bool, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         self._center = float(np.log(10.0 * self.step_size))
 
     def update(self, acceptance: FloatArray) -> None:
         """Learn from the acceptance probabilities (chains,) of one step."""
-        before = np.array(self._refused or [0] * len(acceptance))
-        refused = np.where(acceptance > 0.0, 0, before + 1)
-        self._refused, stuck = tuple(map(int, refused)), refused >= STUCK
-        if not stuck.all():
-            acceptance = acceptance[~stuck]
-            if np.any(refused == STUCK):
-                self._error = self._log_average = 0.0
-                self._count = 0
+        acceptance = self._of_those_that_move(acceptance)
         if self.chain_mean == "harmonic":
             rate = 1.0 / float(np.mean(1.0 / np.maximum(acceptance, LEAST_ACCEPTANCE)))
         else:
@@ -98,6 +94,20 @@ class DualAveraging:
         fade = self._count**-0.75
         self._log_average = fade * log_step + (1.0 - fade) * self._log_average
         self.step_size = float(np.exp(log_step))
+
+    def _of_those_that_move(self, acceptance: FloatArray) -> FloatArray:
+        """Leave out chains for which no step size will do, unless that is all of them."""
+        refuses, none = ~(acceptance > 0.0), [0.0] * len(acceptance)
+        refused_from = np.where(refuses, np.maximum(self._refused_from or none, self.step_size), 0.0)
+        known = refuses & np.array(self._stuck or none, dtype=np.bool_)
+        stuck = known | (refuses & (STUCK * self.step_size <= refused_from))
+        if stuck.all():
+            stuck = known = np.zeros(len(acceptance), dtype=np.bool_)
+        if np.any(stuck & ~known):
+            self._center = float(np.log(refused_from[stuck & ~known].max()))
+            self._error, self._log_average, self._count = 0.0, 0.0, 0
+        self._refused_from, self._stuck = tuple(map(float, refused_from)), tuple(map(bool, stuck))
+        return acceptance[~stuck]
 
     @property
     def averaged_step_size(self) -> float:

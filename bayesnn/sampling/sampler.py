@@ -212,9 +212,14 @@ def sample(
         sds = np.sqrt(modes.best.posterior_variance) if modes.laplaces else first_metric("diagonal", modes).scale
         check_gradients(move, density.log_density, points, sds, seed)
     around_optimum = start if isinstance(start, str) and start != "prior" else None
-    if isinstance(move, TrackedMove) and any(isinstance(each, PCN | IndependenceT) for each in members_of(move)):
-        around_optimum = None  # a Gaussian of the user's own is where chains are wanted
-    wishes = Wishes(metric if isinstance(move, str) else None, num_integration_steps, around_optimum)
+    # A Gaussian of the user's own is where chains are wanted.
+    own_gaussian = isinstance(move, TrackedMove) and any(isinstance(m, PCN | IndependenceT) for m in members_of(move))
+    wishes = Wishes(
+        metric if isinstance(move, str) else None,
+        num_integration_steps,
+        around_optimum,
+        may_start_anew=not own_gaussian,
+    )
     functions = Monitor.of(modes.posterior).values
     schedule = Schedule(proposal, begin_at, density.log_density, functions, wishes, num_warmup, seed)
     schedule.left = left

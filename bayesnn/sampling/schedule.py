@@ -44,13 +44,15 @@ class Wishes:
     length : int or None
         Leapfrog steps of HMC; None to choose them.
     start : str or None
-        Kind of the starts around the optimum, which may be taken anew at a far better one; None where chains are to be
-        left where they are.
+        Kind of the starts around the optimum; None where chains begin elsewhere.
+    may_start_anew : bool
+        Whether they may be taken anew at a far better one.
     """
 
     metric: str | None
     length: int | None
     start: str | None = None
+    may_start_anew: bool = True
 
     @property
     def wants_pilot(self) -> bool:
@@ -109,7 +111,7 @@ class Schedule:
         """Learn from one step of warm-up that ended at weights (chains, k); tell whether these now are new starts."""
         self.warm_up.learn()
         start, starts_anew = self._wishes.start, False
-        if start is not None and step + 1 == round(BETTER_AFTER * self._num_warmup):
+        if start is not None and self._wishes.may_start_anew and step + 1 == round(BETTER_AFTER * self._num_warmup):
             self.better = better_optimum(self._target, weights, start, self._seed)
             if self.better is not None:
                 weights[:], starts_anew = self.better.points, True
@@ -173,6 +175,7 @@ class Schedule:
 
     def _renew(self, ladder: ReplicaExchange, is_last: bool) -> None:
         """Move the levels of a ladder, and learn the metric of each, unless it was asked for another."""
+        ladder.learns = not is_last
         if not ladder.visited:  # of a mixture that has not drawn it
             return
         for part, metric in zip(ladder.trajectories, ladder.renew(), strict=True):
@@ -180,7 +183,6 @@ class Schedule:
                 continue
             is_diagonal = self._wishes.metric == "diagonal"
             self.warm_up.renew(part, metric.without_correlations("diagonal averaged") if is_diagonal else metric)
-        ladder.learns = not is_last
         if ladder.jumps is not None and ladder.is_jumping and ladder.replicas is not None:
             # Searches do not find the modes that have the mass; replicas that have come down the ladder are in them.
             kept = ladder.replicas[:JUMP_LEVELS].reshape(-1, ladder.replicas.shape[-1])

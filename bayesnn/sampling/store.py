@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -104,7 +105,7 @@ class ChainStore:
         Raises
         ------
         ArgumentError
-            If something cannot be read for another reason than being damaged; nothing is removed then.
+            If something cannot be read for another reason than being damaged; it is not removed then.
         """
         try:
             return self._newest_sound(num_warmup)
@@ -257,10 +258,13 @@ class ChainStore:
         return sorted((int(path.stem) for path in self._states.glob("[0-9]*.npz") if path.stem.isdigit()), reverse=True)
 
     def _read_state(self, step: int) -> Snapshot | None:
+        path = self._path_of(step)
         try:
-            snapshot = load_snapshot(self._path_of(step), self._known)
+            snapshot = load_snapshot(path, self._known)
         except Exception as error:  # a damaged archive shows as almost anything
-            _raise_unless_damage(error)
+            # Of a damaged header the shape may be one for which there is no memory.
+            if not (isinstance(error, MemoryError) and _is_damaged(path)):
+                _raise_unless_damage(error)
             return None
         return snapshot if snapshot.get("step") == step else None
 
@@ -282,6 +286,15 @@ def _raise_unless_damage(error: Exception) -> None:
     unreadable = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.EINVAL)
     if unreadable or isinstance(error, MemoryError):
         raise error
+
+
+def _is_damaged(archive: Path) -> bool:
+    """Whether an archive, which can be opened, has parts of other checksums."""
+    try:
+        with ZipFile(archive) as file:
+            return file.testzip() is not None
+    except BadZipFile:
+        return True
 
 
 def is_store(directory: str | os.PathLike[str]) -> bool:
