@@ -107,13 +107,13 @@ class RunConfig(_Section):
 
     def in_short(self) -> "RunConfig":
         """Return the same job cut to a few seconds, for trying it out."""
-        fewer = {"num_warmup": 60, "num_samples": 50}
-        return self.model_copy(
-            update={
-                "optimum": self.optimum.model_copy(update={"n_starts": 2}),
-                "sampling": self.sampling.model_copy(update=fewer),
-            }
-        )
+        at_most = {"optimum": {"n_starts": 2, "n_hops": 4}, "sampling": {"num_warmup": 60, "num_samples": 50}}
+        update: dict[str, _Section] = {}
+        for table, most in at_most.items():
+            section: _Section = getattr(self, table)
+            fewer = {name: min(getattr(section, name), count) for name, count in most.items()}
+            update[table] = section.model_copy(update=fewer)
+        return self.model_copy(update=update)
 
 
 def read_config(path: str | os.PathLike[str]) -> RunConfig:

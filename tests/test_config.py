@@ -68,3 +68,14 @@ def test_files_that_are_not_toml_are_refused(tmp_path):
 def test_shipped_data_have_their_target():
     with refuses("data.target", "'orientation' beside name = 'energy'", "a path"):
         parse_config({"data": {"name": "energy", "target": "orientation"}})
+
+
+def test_a_job_cut_short_is_never_longer():
+    given = parse_config(
+        {**DATA, "optimum": {"n_starts": 1, "n_hops": 200}, "sampling": {"num_warmup": 0, "num_samples": 10}}
+    ).in_short()
+    assert (given.optimum.n_starts, given.optimum.n_hops) == (1, 4)
+    assert (given.sampling.num_warmup, given.sampling.num_samples) == (0, 10)
+    usual = parse_config({**DATA, "optimum": {"n_starts": 64}}).in_short()
+    assert (usual.optimum.n_starts, usual.optimum.n_hops) == (2, 0)
+    assert (usual.sampling.num_warmup, usual.sampling.num_samples) == (60, 50)

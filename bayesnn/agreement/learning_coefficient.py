@@ -10,7 +10,7 @@ from bayesnn.checks import describe, finite_array, positive_number
 from bayesnn.diagnostics.convergence import converge
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace, fit_laplace
-from bayesnn.models import WeightBlock
+from bayesnn.models import StandardWeights, WeightBlock
 from bayesnn.optimum import find_optimum, uninterrupted
 from bayesnn.posterior import Posterior
 from bayesnn.posterior.tempered import tempered
@@ -158,7 +158,7 @@ def learning_coefficient(
         inverse_temperature=float(beta),
         n_weights=posterior.n_weights,
         quadratic=float(0.5 * np.sum(shares / (shares + 1.0))),
-        n_flat=_n_flat(curvature, posterior.prior_precision),
+        n_flat=_n_flat(posterior, curvature),
         rhat=convergence.worst_rhat,
     )
 
@@ -199,14 +199,22 @@ def learning_curve(
     ]
 
 
-def _n_flat(curvature: FloatArray, prior_precision: FloatArray) -> int:
-    """Count the directions without curvature (k, k), which is known up to rounding of itself plus the prior's."""
-    own = curvature.diagonal()
-    known = own > NO_CURVATURE * prior_precision
+def _n_flat(posterior: Posterior, curvature: FloatArray) -> int:
+    """Count the directions without curvature (k, k), which is known up to rounding of itself plus the prior's.
+
+    Inferred precisions stay where they are: what they change of the weights the weights could change themselves.
+    """
+    counted = np.ones(posterior.n_weights, dtype=np.bool_)
+    scaled = posterior.scaled_network
+    if isinstance(scaled, StandardWeights):
+        counted[scaled.model.n_weights : scaled.n_weights] = False
+    of_weights, prior = curvature[np.ix_(counted, counted)], posterior.prior_precision[counted]
+    own = of_weights.diagonal()
+    known = own > NO_CURVATURE * prior
     scale = 1.0 / np.sqrt(np.where(known, own, 1.0))
-    rounding = np.finfo(float).eps * float(np.max(np.where(known, prior_precision / np.where(known, own, 1.0), 0.0)))
+    rounding = np.finfo(float).eps * float(np.max(np.where(known, prior / np.where(known, own, 1.0), 0.0)))
     none = max(NO_CURVATURE, len(own) * rounding)
-    return int((np.linalg.eigvalsh(curvature * np.outer(scale, scale)) < none).sum())
+    return int((np.linalg.eigvalsh(of_weights * np.outer(scale, scale)) < none).sum())
 
 
 @dataclass(frozen=True, eq=False)

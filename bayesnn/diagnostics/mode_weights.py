@@ -61,8 +61,8 @@ def mode_weights(tree: xr.DataTree, method: str = "stacking", *, extend_tree: bo
         From :func:`bayesnn.sample` of several optima; of a single one its weight is 1.
     method : {"stacking", "evidence", "equal"}
         ``"stacking"`` maximises the log score of the mixture over the rows, each left out in turn by Pareto-smoothed
-        importance sampling; ``"evidence"`` is in proportion to the Laplace evidences, as in
-        :class:`bayesnn.LaplaceMixture`; ``"equal"`` weighs all alike.
+        importance sampling; ``"evidence"`` is in proportion to the Laplace evidences, those of all symmetric images, as
+        in :class:`bayesnn.LaplaceMixture`; ``"equal"`` weighs all alike.
     extend_tree : bool
         Whether to keep the weights in group ``modes``, as ``stacking_weights`` and so on, for
         :func:`bayesnn.write_report`; for stacking also `elpd`, `elpd_error`, `pareto_k_limit` (mode,) and `pareto_k`
@@ -99,7 +99,10 @@ def mode_weights(tree: xr.DataTree, method: str = "stacking", *, extend_tree: bo
         stacked = stack(by_row.log_density)
         found = ModeWeights(method, stacked.weights, by_row, stacked.score, stacked.gap)
     elif method == "evidence" and n_modes > 1:
-        found = ModeWeights(method, softmax(values_of(tree, "modes", "log_marginal_likelihood")))
+        evidence = values_of(tree, "modes", "log_marginal_likelihood")
+        if "log_symmetry_order" in group_of(tree, "modes"):  # not in trees of before
+            evidence = evidence + values_of(tree, "modes", "log_symmetry_order")
+        found = ModeWeights(method, softmax(evidence))
     else:
         found = ModeWeights(method, np.full(n_modes, 1.0 / n_modes))
     found.weights.flags.writeable = False

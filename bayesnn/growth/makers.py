@@ -1,10 +1,11 @@
 """Where the data of a growth study come from: nested subsamples of real data, or draws from a teacher."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from bayesnn.arrays import FloatArray
+from bayesnn.arrays import FloatArray, IntArray
 from bayesnn.errors import ArgumentError
 from bayesnn.models import MLP
 from bayesnn.posterior import Gaussian, Posterior
@@ -47,7 +48,13 @@ class Subsamples:
         likelihood = whole.given_likelihood
         if isinstance(likelihood, Gaussian) and not likelihood.is_inferred:
             likelihood = likelihood.rows(rows)  # each row's noise goes with it
-        return Posterior(whole.network, whole.x[rows], whole.y[rows], likelihood, whole.prior)
+        return Posterior(whole.network, _rows_of(whole.x, rows), _rows_of(whole.y, rows), likelihood, whole.prior)
+
+
+def _rows_of(array: Any, rows: IntArray) -> Any:
+    """Return rows in any order; h5py wants them increasing."""
+    order = np.argsort(rows)
+    return array[rows[order]][np.argsort(order)]
 
 
 @dataclass(frozen=True, eq=False)

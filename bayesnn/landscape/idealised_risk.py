@@ -144,9 +144,12 @@ class IdealisedRisk:
             If an argument has another shape or is not finite.
         """
         w = self.system.check_weights(weights, batch=False)
+        noise = float(finite_array("sigma_noise", sigma_noise, (0,), "a number, at least 0"))
+        if noise < 0.0:
+            raise ArgumentError("sigma_noise", f"{noise:g}", "a number, at least 0")
         both = self.system.impulse_response(np.stack([w, self.target]), integer_at_least("length", length, 1))
         share = 1.0 - np.arange(length) / length
-        return float((share * (both[0] - both[1]) ** 2).sum()) + float(sigma_noise) ** 2
+        return float((share * (both[0] - both[1]) ** 2).sum()) + noise**2
 
     def _powers_of(self, argument: str, weights: FloatArray) -> list[FloatArray]:
         powers = doubled_powers(companion(weights[: self.system.order]))

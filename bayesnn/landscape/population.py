@@ -95,10 +95,17 @@ def _checked_covariance(value: ArrayLike, d: int) -> FloatArray:
 
 
 def refuse_singular(argument: str, gram: FloatArray, wants: str) -> None:
-    """Raise ArgumentError if a symmetric matrix is not positive definite, and name the directions."""
-    eigenvalues, directions = np.linalg.eigh(gram)
+    """Raise ArgumentError if a symmetric matrix is not positive definite, and name the directions.
+
+    Variables may be in units of their own: the matrix is looked at with a unit diagonal.
+    """
+    diagonal = gram.diagonal()
+    scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    eigenvalues, directions = np.linalg.eigh(gram * np.outer(scale, scale))
     bad = np.flatnonzero(eigenvalues <= SINGULAR * max(eigenvalues[-1], 0.0))
     if len(bad):
+        directions = scale[:, None] * directions
+        directions /= np.linalg.norm(directions, axis=0)
         named = ", ".join("(" + ", ".join(f"{c:.2g}" for c in directions[:, i] + 0.0) + ")" for i in bad[:3])
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise ArgumentError(argument, f"no variance along {named}{more}", wants)

@@ -124,6 +124,8 @@ def descend_system(
         here, step = ahead, step * LONGER
         path.append(here)
         values.append(value)
+    if reason == "steps" and value <= wanted:
+        reason = "risk"
     return SystemDescent(np.array(path), np.array(values), np.array(norms), reason)
 
 

@@ -29,7 +29,8 @@ class LaplaceMixture:
     laplaces : sequence of Laplace
         Of distinct optima; see ``find_optimum(...).others``. Their posteriors may differ in hyperparameters.
     weights : {"evidence", "equal"} or array_like (m,)
-        Of each: in proportion to their evidences, alike, or as given. Evidences of networks often differ by tens of
+        Of each: in proportion to the evidences of all their symmetric images, alike, or as given. Evidences of networks
+        often differ by tens of
         nats, and one optimum then has all the weight; ``benchmarks/held_out.py`` shows what equal weights gain.
 
     Raises
@@ -58,7 +59,7 @@ class LaplaceMixture:
             if kind == "equal":
                 weights = np.full(len(laplaces), 1.0 / len(laplaces))
             else:
-                weights = softmax(np.array([laplace.log_marginal_likelihood for laplace in laplaces]))
+                weights = softmax([each.log_marginal_likelihood + each.log_symmetry_order for each in laplaces])
         else:
             weights = probabilities("weights", self.weights, len(laplaces))
         weights.flags.writeable = False

@@ -17,6 +17,7 @@ from bayesnn.laplace.structures import (
 )
 from bayesnn.memory import memory_for_square, memory_present, square_fits
 from bayesnn.posterior import Posterior
+from bayesnn.posterior.coordinates import LOG_NOISE
 
 CURVATURES = ("ggn", "hessian", "fisher")
 STRUCTURES = ("full", "layer", "diag", "lowrank", "last_layer")
@@ -145,6 +146,9 @@ def _diagonal(posterior: Posterior, diagonal: FloatArray, curvature: str, along:
 def _low_rank(posterior: Posterior, weights: FloatArray, curvature: str, rank: int) -> Structure:
     if curvature == "hessian":
         raise ArgumentError("curvature", "'hessian' with structure 'lowrank'", "'ggn' or 'fisher'")
+    if LOG_NOISE in posterior.weight_names and posterior.prior_precision[posterior.weight_names.index(LOG_NOISE)] == 0:
+        got = f"'lowrank' where {LOG_NOISE} has a flat prior"
+        raise ArgumentError("structure", got, "Gaussian('infer', log_sigma_prior=...), or structure 'full'")
     if curvature == "ggn":
 
         def product(columns: FloatArray) -> FloatArray:

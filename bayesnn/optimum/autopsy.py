@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesnn.arrays import FloatArray
-from bayesnn.checks import integer_at_least
+from bayesnn.checks import describe, integer_at_least
+from bayesnn.errors import ArgumentError
 from bayesnn.models import MLP, FunctionModel
 from bayesnn.optimum.find import find_optimum, uninterrupted
 from bayesnn.optimum.linearized_iteration import LinearizedPath, iterate_linearized, map_jacobian
@@ -175,9 +176,11 @@ def run_autopsy(
     Raises
     ------
     ArgumentError
-        If a size is below 10 or a count below 1.
+        If a size is below 10, there are fewer than two, or a count is below 1.
     """
     sizes = [integer_at_least("sizes", n, 10) for n in sizes]
+    if len(set(sizes)) < 2:
+        raise ArgumentError("sizes", describe(sizes), "two different numbers of rows at least: rates are slopes")
     integer_at_least("n_starts", n_starts, 1)
     cells: list[Cell] = []
     rates: dict[int, float] = {}

@@ -9,6 +9,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.factor import PrecisionFactor, factor_gram, factor_rows
 from bayesnn.memory import square_fits
+from bayesnn.optimum.climb import hidden_gain, scaled_spectrum
 from bayesnn.optimum.levenberg_marquardt import levenberg_marquardt
 from bayesnn.posterior import Posterior
 from bayesnn.seeds import generator
@@ -127,22 +128,26 @@ def certify(posterior: Posterior, weights: ArrayLike, *, perturb: bool = False) 
         decrement = float(np.linalg.norm(factor.half_solve(gradient)))
         step_change = float(posterior.log_density(w + factor.solve(gradient)) - value)
     else:
-        eigenvalues, directions = eigh(hessian)
-        least = float(eigenvalues[0])
         # Cholesky refuses a positive definite matrix too ill-conditioned for it; eigenvalues decide then, if they can.
-        rounding = posterior.n_weights * float(np.finfo(float).eps * eigenvalues[-1])
-        if least < -rounding:
-            direction = directions[:, 0]
-        if least > rounding:
+        eigenvalues, directions, rounding = scaled_spectrum(hessian)
+        if eigenvalues[0] > rounding:
+            least = float(np.linalg.norm(directions / np.sqrt(eigenvalues), 2)) ** -2
             along = directions.T @ gradient
             decrement = float(np.sqrt(np.sum(along**2 / eigenvalues)))
             step_change = float(posterior.log_density(w + directions @ (along / eigenvalues)) - value)
+            rounding = 0.0
+        else:
+            length = float(np.linalg.norm(directions[:, 0]))
+            least, rounding = float(eigenvalues[0]) / length**2, rounding / length**2
+            if least < -rounding:
+                least, direction = _lower(hessian, least, directions[:, 0] / length)
     positive = factor is not None or least > rounding
     wants_eigenvalue = (
         "above 0" if positive or least < -rounding else f"above {rounding:.2g}, the rounding of the largest"
     )
     noise_ratio = min(1.0, _noise_ratio(posterior, w, rank))
     limit = max(DECREMENT_LIMIT * noise_ratio, _rounding(posterior, w))
+    step_limit = max(STEP_CHANGE_LIMIT, hidden_gain(float(value), posterior.n_rows))
     checks = [
         (positive, f"smallest Hessian eigenvalue {least:.3g}", wants_eigenvalue),
         (
@@ -151,16 +156,16 @@ def certify(posterior: Posterior, weights: ArrayLike, *, perturb: bool = False) 
             f"at most {limit:.2g}",
         ),
         (
-            step_change <= STEP_CHANGE_LIMIT,
+            step_change <= step_limit,
             f"one more Newton step gains {step_change:.2g} nats",
-            f"at most {STEP_CHANGE_LIMIT:g}",
+            f"at most {step_limit:.2g}",
         ),
     ]
     returned = _return_distance(posterior, w, factor, noise_ratio) if perturb and factor is not None else None
     if returned is not None:
         found = f"perturbed by {PERTURBATION:g} posterior sd, searches end {returned:.2g} sd away"
         checks.append((returned <= RETURN_LIMIT, found, f"at most {RETURN_LIMIT:g}"))
-    if not np.any(posterior.prior_precision):
+    if is_flat(posterior):
         checks.append((rank == posterior.n_weights, f"rank of B {rank}", f"{posterior.n_weights} (flat prior)"))
     failed = [f"{found}, wants {wants}" for passed, found, wants in checks if not passed]
     return Certificate(
@@ -207,10 +212,15 @@ def _rank_of_data(posterior: Posterior, weights: FloatArray, ggn: FloatArray) ->
     if np.all(gram.diagonal() > PRIOR_HIDES * precision) and factor_gram(gram) is not None:
         return posterior.n_weights, _n_positive(gram - np.diag(precision))
     factor = factor_rows(posterior.likelihood_rows(weights), posterior.n_weights)
-    if not np.all(precision > 0):
+    flat = precision == 0.0
+    if flat.all():
         return factor.rank, factor.rank
-    informed = np.linalg.svd(factor.upper / np.sqrt(precision), compute_uv=False)
-    return factor.rank, int((informed > 1.0).sum())
+    # Of the others what the data say of them alone, once they have said what they can of those without a prior.
+    n_flat = int(flat.sum())
+    triangle = np.linalg.qr(np.hstack([factor.upper[:, flat], factor.upper[:, ~flat]]), mode="r")
+    informed = np.linalg.svd(triangle[n_flat:, n_flat:] / np.sqrt(precision[~flat]), compute_uv=False)
+    of_flat = factor_rows([triangle[:, :n_flat]], n_flat).rank if n_flat else 0
+    return factor.rank, of_flat + int((informed > 1.0).sum())
 
 
 def _n_positive(matrix: FloatArray) -> int:
@@ -225,13 +235,25 @@ def _n_positive(matrix: FloatArray) -> int:
 
 
 def _smallest_eigenvalue(hessian: FloatArray, factor: PrecisionFactor) -> float:
-    """Smallest eigenvalue of a positive definite Hessian, by Lanczos on its inverse."""
+    """Smallest eigenvalue of a positive definite Hessian, of its inverse's factor: its own has lost the last digits."""
     if len(hessian) < LANCZOS_FROM:
-        return float(eigh(hessian, eigvals_only=True, subset_by_index=(0, 0))[0])
+        return float(np.linalg.norm(factor.scale, 2)) ** -2
     inverse = LinearOperator(hessian.shape, matvec=lambda v: factor.solve(np.ravel(v)), dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(len(hessian))
     largest = eigsh(inverse, k=1, which="LA", v0=start, return_eigenvectors=False)
     return 1.0 / float(largest[0])
+
+
+def _lower(hessian: FloatArray, curvature: float, direction: FloatArray) -> tuple[float, FloatArray]:
+    """Return the lower of a negative curvature and the smallest eigenvalue, each with its direction."""
+    eigenvalues, directions = eigh(hessian, subset_by_index=(0, 0))
+    least = float(eigenvalues[0])
+    return (least, directions[:, 0]) if least < curvature else (curvature, direction)
+
+
+def is_flat(posterior: Posterior) -> bool:
+    """Whether no weight of the network has a prior; what is inferred beside them may have one."""
+    return not np.any(posterior.prior_precision[: posterior.network.n_weights])
 
 
 def _return_distance(

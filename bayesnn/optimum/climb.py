@@ -96,8 +96,8 @@ class Climb:
         self._n_steps += 1
         gained = float(there.log_density - here.log_density)
         gain = gained / self._promised if np.isfinite(gained) else -np.inf
-        # Rounding in a sum of n terms hides gains this small; a smaller gradient decides then.
-        hidden = 4.0 * np.finfo(float).eps * (abs(float(here.log_density)) + self._posterior.n_rows)
+        # A smaller gradient decides where rounding hides the gain.
+        hidden = hidden_gain(float(here.log_density), self._posterior.n_rows)
         if self._promised <= hidden and gained >= -hidden:
             if gradient_length(local.factor, there) >= local.decrement:
                 near = local.is_definite and local.decrement <= np.sqrt(2.0 * hidden)
@@ -184,6 +184,31 @@ def gradient_length(factor: PrecisionFactor, here: Linearization) -> float:
     """Return the gradient's length in the metric of a curvature, over the informed directions if that is singular."""
     if factor.is_full_rank:
         return float(np.linalg.norm(factor.half_solve(here.gradient)))
-    values, directions = np.linalg.eigh(here.ggn)
-    kept = values > len(values) * np.finfo(float).eps * values[-1]
+    values, directions, rounding = scaled_spectrum(here.ggn)
+    kept = values > rounding
     return float(np.linalg.norm((directions[:, kept].T @ here.gradient) / np.sqrt(values[kept])))
+
+
+def hidden_gain(log_density: float, n_rows: int) -> float:
+    """Return nats that rounding hides in a log density summed over so many rows."""
+    return 4.0 * float(np.finfo(float).eps) * (abs(log_density) + n_rows)
+
+
+def scaled_spectrum(matrix: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """Diagonalise a symmetric matrix whose rows are in units of their own.
+
+    Returns
+    -------
+    eigenvalues : ndarray (k,)
+        Of the matrix scaled to a unit diagonal, where that is positive, increasing.
+    directions : ndarray (k, k)
+        In columns, along which the matrix has these curvatures; the inverse, where there is one, is
+        ``directions / eigenvalues @ directions.T``.
+    rounding : float
+        Below which an eigenvalue is not told from 0.
+    """
+    diagonal = matrix.diagonal()
+    scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    eigenvalues, directions = np.linalg.eigh(matrix * np.outer(scale, scale))
+    rounding = len(matrix) * float(np.finfo(float).eps * np.abs(eigenvalues).max())
+    return eigenvalues, scale[:, None] * directions, rounding

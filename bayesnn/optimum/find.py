@@ -11,7 +11,8 @@ from bayesnn.errors import ArgumentError
 from bayesnn.factor import factor_gram
 from bayesnn.memory import square_fits
 from bayesnn.models import nearest_image
-from bayesnn.optimum.certificate import Certificate, certify
+from bayesnn.optimum.certificate import Certificate, certify, is_flat
+from bayesnn.optimum.climb import hidden_gain
 from bayesnn.optimum.descent import SCIPY_METHODS, Descent, scipy_descent
 from bayesnn.optimum.hops import has_units, hop
 from bayesnn.optimum.levenberg_marquardt import climb_together
@@ -167,12 +168,21 @@ def find_optimum(
             if not ended:
                 raise
             interrupted = True
-    groups = _distinct(posterior, [ended[i] for i in sorted(ended)])
-    optima = [_certified(posterior, group, perturb=group is groups[0]) for group in groups]
+    descents = [ended[i] for i in sorted(ended)]
+    try:
+        optima = _all_certified(posterior, descents, perturb=not interrupted)
+    except KeyboardInterrupt:  # what was found is there: all but the searches beside it takes little time
+        optima, interrupted = _all_certified(posterior, descents, perturb=False), True
     best = replace(optima[0], others=tuple(optima[1:]), interrupted=interrupted)
     if throw and best.status is not Status.converged:
         raise OptimumError(best.status, best.certificate.reasons)
     return best
+
+
+def _all_certified(posterior: Posterior, descents: Sequence[Descent], perturb: bool) -> list[Optimum]:
+    """Certify each distinct point where searches ended; the best, if wanted, with searches beside it."""
+    groups = _distinct(posterior, descents)
+    return [_certified(posterior, group, perturb=perturb and group is groups[0]) for group in groups]
 
 
 def uninterrupted(optimum: Optimum) -> Optimum:
@@ -232,7 +242,8 @@ def _polish(posterior: Posterior, descent: Descent) -> Descent:
         factor = factor_gram(posterior.hessian(weights))
         if factor is None:
             factor = posterior.factor_ggn(weights)
-        if not factor.is_full_rank or not value >= descent.log_density - POLISH_LOSS:
+        loss = max(POLISH_LOSS, hidden_gain(float(descent.log_density), posterior.n_rows))
+        if not factor.is_full_rank or not value >= descent.log_density - loss:
             break
         decrement = float(np.linalg.norm(factor.half_solve(gradient)))
         if decrement <= 0.5 * best:
@@ -288,7 +299,7 @@ def _certified(posterior: Posterior, group: Sequence[Descent], perturb: bool) ->
     elif not certificate.is_optimum and status is Status.converged:
         status = Status.saddle if certificate.negative_direction is not None else Status.stalled
     ranked = square_fits(posterior.n_weights)  # else the rank is not known
-    free = ranked and certificate.rank < certificate.n_weights and not np.any(posterior.prior_precision)
+    free = ranked and certificate.rank < certificate.n_weights and is_flat(posterior)
     if free and status in (Status.max_steps, Status.stalled):
         status = Status.rank_deficient  # the search wandered, or rested, in a valley the data do not close
     return Optimum(

@@ -8,7 +8,7 @@ import numpy as np
 
 from bayesnn.arrays import FloatArray, IntArray
 from bayesnn.errors import ArgumentError
-from bayesnn.models import MLP
+from bayesnn.models import MLP, StandardWeights
 from bayesnn.optimum.descent import Descent
 from bayesnn.optimum.levenberg_marquardt import climb_together
 from bayesnn.posterior import Posterior
@@ -96,10 +96,14 @@ def _kicked(
 ) -> FloatArray:
     """Draw the weights of a unit or two anew, as for a first start."""
     n_units = min(len(places), 1 + int(rng.random() < TWO_UNITS))
-    fresh, kicked = posterior.model.initial_weights(rng), weights.copy()
     # What else there is, noise that is inferred above all, fitted what was there: a climb from so far off overshoots.
-    kicked[posterior.network.n_weights :] = fresh[posterior.network.n_weights :]
+    fresh = posterior.model.initial_weights(rng)
+    # The network's own weights, whatever the coordinates measure them by.
+    kicked, drawn = (np.array(posterior.network_weights(each)) for each in (weights, fresh))
     for unit in rng.choice(len(places), n_units, replace=False):
         scale = np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST)))
-        kicked[places[int(unit)]] = scale * fresh[places[int(unit)]]
-    return kicked
+        kicked[places[int(unit)]] = scale * drawn[places[int(unit)]]
+    scaled = posterior.scaled_network
+    if isinstance(scaled, StandardWeights):
+        kicked = scaled.coordinates_of(kicked, fresh[: scaled.n_weights])
+    return np.concatenate([kicked, fresh[len(kicked) :]])

@@ -23,7 +23,7 @@ RULES = ("seed", "gauss-newton", "levenberg-marquardt")
 LONGEST_PERIOD = 24
 # States a period apart count as equal when they differ by this share of the way the iteration goes in one step.
 CYCLE_TOLERANCE = 1e-6
-# A step this small relative to the weights is none.
+# A step this small relative to the largest weights on the way is none.
 REST = 1e-10
 # Weights this much longer than those at the start have run away.
 RUNAWAY = 1e8
@@ -172,7 +172,9 @@ def iterate_linearized(
             status = Status.nonfinite
             break
         path.append(following)
-        if np.linalg.norm(following) > RUNAWAY * (1.0 + np.linalg.norm(weights)):
+        # Far away and not better: weights in small units may have far to go.
+        is_far = np.linalg.norm(following) > RUNAWAY * (1.0 + np.linalg.norm(weights))
+        if is_far and not posterior.log_density(following) > posterior.log_density(weights):
             status = Status.diverged
             break
         period = _period(path)
@@ -187,7 +189,8 @@ def iterate_linearized(
 
 def map_jacobian(iteration_map: Map, weights: FloatArray) -> FloatArray:
     """Return the derivative (k, k) of an iteration map at `weights` (k,), by central differences."""
-    size = float(np.finfo(float).eps ** (1 / 3)) * np.maximum(np.abs(weights), 1e-2)
+    typical = float(np.sqrt(np.mean(weights**2))) or 1.0
+    size = float(np.finfo(float).eps ** (1 / 3)) * np.maximum(np.abs(weights), 1e-2 * min(1.0, typical))
     columns = [
         (iteration_map(weights + h * e) - iteration_map(weights - h * e)) / (2.0 * h)
         for h, e in zip(size, np.eye(weights.size), strict=True)
@@ -196,8 +199,9 @@ def map_jacobian(iteration_map: Map, weights: FloatArray) -> FloatArray:
 
 
 def _seed(posterior: Posterior, ridge: float, weights: FloatArray) -> FloatArray:
-    jacobian = posterior.model.jacobian(weights, posterior.x).reshape(-1, posterior.n_weights)
-    target = posterior.y.ravel()
+    x, y = posterior.block(slice(0, posterior.n_rows))
+    jacobian = posterior.model.jacobian(weights, x).reshape(-1, posterior.n_weights)
+    target = y.ravel()
     if ridge:
         jacobian = np.vstack([jacobian, np.sqrt(ridge) * np.eye(posterior.n_weights)])
         target = np.concatenate([target, np.zeros(posterior.n_weights)])
@@ -205,10 +209,11 @@ def _seed(posterior: Posterior, ridge: float, weights: FloatArray) -> FloatArray
 
 
 def _gauss_newton(posterior: Posterior, weights: FloatArray) -> FloatArray:
-    outputs = posterior.model.predict(weights, posterior.x)
+    x, y = posterior.block(slice(0, posterior.n_rows))
+    outputs = posterior.model.predict(weights, x)
     root_prior = np.sqrt(posterior.prior_precision)
     rows = np.vstack([*posterior.scaled_rows(weights)])
-    residual = posterior.likelihood.scaled_residual(outputs, posterior.y).ravel()
+    residual = posterior.likelihood.scaled_residual(outputs, y).ravel()
     return weights + _least_squares(rows, np.concatenate([residual, -root_prior * (weights - posterior.prior_mean)]))
 
 
@@ -227,7 +232,7 @@ def _least_squares(rows: FloatArray, target: FloatArray) -> FloatArray:
 def _period(path: list[FloatArray]) -> int | None:
     """Shortest period with which the last states repeat; 1 is a point of rest; None if they do not."""
     last = path[-1]
-    if np.linalg.norm(last - path[-2]) <= REST * (1.0 + np.linalg.norm(last)):
+    if np.linalg.norm(last - path[-2]) <= REST * max(np.linalg.norm(each) for each in path):
         return 1
     for period in range(2, min(LONGEST_PERIOD, (len(path) - 1) // 2) + 1):
         stride = max(float(np.linalg.norm(path[-j - 1] - path[-j - 2])) for j in range(period))
@@ -271,7 +276,8 @@ def _finished(
     iteration_map: Map | None,
 ) -> LinearizedPath:
     stacked = np.stack(path)
-    residuals = posterior.y - posterior.model.predict(stacked, posterior.x)
+    x, y = posterior.block(slice(0, posterior.n_rows))
+    residuals = y - posterior.model.predict(stacked, x)
     return LinearizedPath(
         posterior=posterior,
         rule=rule,

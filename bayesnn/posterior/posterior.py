@@ -256,7 +256,9 @@ class Posterior:
         ndarray (..., weights of the network)
         """
         first = self.check_weights(weights)[..., : self.scaled_network.n_weights]
-        return self.scaled_network.weights_of(first) if isinstance(self.scaled_network, StandardWeights) else first
+        scaled = self.scaled_network
+        # A network may be given in such coordinates: they are its weights then.
+        return scaled.weights_of(first) if isinstance(scaled, StandardWeights) and scaled is not self.network else first
 
     def log_prior(self, weights: ArrayLike) -> FloatArray:
         """Log prior density (...) at weights (..., k)."""

@@ -126,9 +126,9 @@ def chains_figure(tree: xr.DataTree) -> Figure:
     ess_axis.axvline(400, color="black", lw=1, ls="--", label="limit 400")
     ess_axis.set(title="Effective sample size of predictions", xlabel="ESS")
     ess_axis.legend(frameon=False)
-    if convergence.attrs["function_group"] and np.isfinite(rhat).any():
+    if convergence.attrs["function_group"] and np.isfinite(judged).any():
         functions = values_of(tree, str(convergence.attrs["function_group"]), "f")
-        worst = functions.reshape(*functions.shape[:2], -1)[..., int(np.nanargmax(rhat))]
+        worst = functions.reshape(*functions.shape[:2], -1)[..., int(np.nanargmax(judged))]
         ranks = rankdata(worst).reshape(worst.shape) / worst.size
         for chain in ranks:
             counts = np.bincount(np.minimum((chain * 20).astype(np.int64), 19), minlength=20)

@@ -1,6 +1,7 @@
 """Landscapes of linear networks as figures."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -30,7 +31,7 @@ def rates_figure(descents: Sequence[tuple[str, ResidualDescent]], least: float =
     matplotlib.figure.Figure
     """
     figure, (loss, norm, rate) = new_figure(13, 3.9, 1, 3)
-    for color, (name, found) in zip(COLORS, descents, strict=False):
+    for color, (name, found) in zip(cycle(COLORS), descents, strict=False):
         path, steps = found.path, np.arange(len(found.path.values))
         measured = along_path(path, least)
         gap = np.where(measured.gap > 0.0, measured.gap, np.nan)

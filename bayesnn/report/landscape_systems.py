@@ -1,6 +1,7 @@
 """Figures of linear systems: poles, transfer functions, descent, and the integrand of weak quasi-convexity."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ def pole_figure(
         poles = _system_of(shown[0]).poles(shown).ravel()
         plane.plot(poles.real, poles.imag, ".", color=DRAWS, ms=2.5, alpha=0.25, label="draws")
     far = 1.0
-    for (name, weights), color in zip(systems.items(), LINES, strict=False):
+    for (name, weights), color in zip(systems.items(), cycle(LINES), strict=False):
         system = _system_of(weights)
         poles = system.poles(weights)
         plane.plot(poles.real, poles.imag, "x", color=color, ms=7, mew=1.6, label=name)
@@ -98,7 +99,7 @@ def transfer_figure(systems: Mapping[str, FloatArray], draws: FloatArray | None 
             low, middle, high = np.quantile(values, [0.05, 0.5, 0.95], axis=0)
             axis.fill_between(angles, low, high, color=DRAWS, alpha=0.25, lw=0, label="draws, 90 %")
             axis.plot(angles, middle, color=DRAWS, lw=1.2, label="draws, median")
-    for (name, weights), color in zip(systems.items(), LINES, strict=False):
+    for (name, weights), color in zip(systems.items(), cycle(LINES), strict=False):
         response = _system_of(weights).transfer_function(weights, z)
         modulus.plot(angles, np.abs(response), color=color, lw=1.4, label=name)
         phase.plot(angles, np.unwrap(np.angle(response)), color=color, lw=1.4, label=name)
@@ -139,7 +140,7 @@ def quasi_convexity_figure(found: QuasiConvexity) -> Figure:
 def descent_figure(paths: Mapping[str, SystemDescent]) -> Figure:
     """Risk, and length of the gradient, against the number of steps."""
     figure, (risk, gradient) = new_figure(10, 3.8, 1, 2)
-    for (name, path), color in zip(paths.items(), LINES, strict=False):
+    for (name, path), color in zip(paths.items(), cycle(LINES), strict=False):
         risk.plot(np.arange(len(path.risk)), path.risk, color=color, lw=1.4, label=name)
         gradient.plot(np.arange(len(path.gradient_norm)), path.gradient_norm, color=color, lw=1.0, label=name)
     for axis, words in ((risk, "idealised risk"), (gradient, "length of the gradient")):

@@ -46,6 +46,8 @@ def summary_table(
     table.add_column("note")
     certificate, posterior = optimum.certificate, laplace.posterior
     n_runs = optimum.n_found + sum(other.n_found for other in optimum.others)
+    others = [other for other in optimum.others if other.certificate.is_optimum]
+    elsewhere = n_runs - optimum.n_found - sum(other.n_found for other in others)
     table.add_row(
         "data", f"n = {posterior.n_rows}", f"{len(values_of(tree, 'predictions_constant_data', 'y'))} rows held out"
     )
@@ -53,7 +55,8 @@ def summary_table(
     table.add_row(
         "optimum",
         optimum.status.value,
-        f"found by {optimum.n_found} of {n_runs} searches; other optima: {len(optimum.others)}",
+        f"found by {optimum.n_found} of {n_runs} searches; other optima: {len(others)}"
+        + (f"; searches that ended at none: {elsewhere}" if elsewhere else ""),
     )
     table.add_row("Newton decrement", f"{certificate.newton_decrement:.1e}", "distance to the mode, posterior sd")
     table.add_row(

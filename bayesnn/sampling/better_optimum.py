@@ -1,6 +1,7 @@
 """A better optimum than the one the chains started at, found by climbing from where they have gone."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -8,6 +9,7 @@ import xarray as xr
 from bayesnn.arrays import FloatArray
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace import Laplace, fit_laplace
+from bayesnn.laplace.structures import LowRank
 from bayesnn.optimum.descent import Descent
 from bayesnn.optimum.levenberg_marquardt import climb_together
 from bayesnn.posterior import LogDensity, Posterior
@@ -82,7 +84,10 @@ def laplace_at_better_optimum(laplace: Laplace, tree: xr.DataTree) -> Laplace:
     if "better_optimum" not in tree.children:
         return laplace
     weights = values_of(tree, "better_optimum", "weights")
-    return fit_laplace(laplace.posterior, weights, curvature=laplace.curvature, structure=laplace.structure)
+    how: dict[str, Any] = {"curvature": laplace.curvature, "structure": laplace.structure}
+    if isinstance(laplace.precision, LowRank):
+        how["rank"] = laplace.precision.eigenvalues.size
+    return fit_laplace(laplace.posterior, weights, **how)
 
 
 def better_optimum(target: Target, points: FloatArray, start: str, seed: int) -> BetterOptimum | None:

@@ -35,7 +35,8 @@ class Monitor:
         if posterior.n_rows == 0:  # the parameters of a LogDensity stand for function values
             return Monitor(posterior, np.zeros(1, dtype=np.int64), np.zeros((1, 0)))
         rows = spread_indices(posterior.n_rows, MONITORED_ROWS)
-        return Monitor(posterior, rows, posterior.x[rows])
+        # Rows from outside memory as the density has them: numbers of another kind would be reckoned with otherwise.
+        return Monitor(posterior, rows, posterior.model.check_inputs(np.asarray(posterior.x[rows])))
 
     def outputs(self, weights: FloatArray) -> FloatArray:
         """Return outputs (..., m, out) at weights (..., k)."""

@@ -159,6 +159,7 @@ class Target:
             {
                 "mean": (("mode", "weight"), means),
                 "log_marginal_likelihood": (("mode",), self.log_evidences),
+                "log_symmetry_order": (("mode",), np.array([each.log_symmetry_order for each in self.laplaces])),
                 "log_density": (("mode",), np.array([float(self.posterior.log_density(mean)) for mean in means])),
                 "num_chains": (("mode",), np.bincount(self.mode_of_chains(num_chains))),
             },

@@ -251,3 +251,14 @@ def test_a_curve_checks_all_its_temperatures_first(monkeypatch):
     monkeypatch.setattr(module, "sample", lambda *_, **__: pytest.fail("sampled"))
     with refuses("inverse_temperatures", "[1.0, -1.0]", "above 0"):
         learning_curve(regular_laplace(30), [1.0, -1.0])
+
+
+def test_inferred_precisions_make_no_model_singular():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 1))
+    y = 2.0 * x[:, 0] + 1.0 + 0.3 * rng.standard_normal(200)
+    prior = NormalPrior("infer", log_precision_prior=(0.0, 1.0))
+    posterior = Posterior(MLP(1, (), 1), x, y, Gaussian(0.3), prior)
+    found = learning_coefficient(fit_laplace(posterior, find_optimum(posterior, progress=False)))
+    assert found.n_flat == 0
+    assert not found.is_singular

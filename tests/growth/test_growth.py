@@ -294,3 +294,17 @@ def test_one_size_is_one_size():
         "KL is known at 1 size,"
         in Growth((replace(record, numbers=record.numbers | {"converged": 1.0}),)).good_enough().reason
     )
+
+
+def test_subsamples_of_hdf5_are_those_in_memory(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((50, 2)), rng.standard_normal((50, 1))
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["x"], file["y"] = x, y
+        parts = [
+            Subsamples(Posterior(MLP(2, (), 1), *data, Gaussian(0.5), NormalPrior(1.0)))(20, 7)
+            for data in ((x, y), (file["x"], file["y"]))
+        ]
+    assert np.array_equal(parts[0].x, parts[1].x)
+    assert np.array_equal(parts[0].y, parts[1].y)

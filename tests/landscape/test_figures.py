@@ -32,3 +32,9 @@ def test_side_by_side_one_stays_and_one_falls():
     assert len(plain) == len(residual)
     assert np.all(plain == 4.0)
     assert residual[-1] < 1e-6
+
+
+def test_there_are_as_many_lines_as_descents():
+    found = descend_residual(PopulationRisk(DeepLinear((1, 1, 1), residual=True), [[2.0]]), 0.05, until=1e-6)
+    one, six = (len(rates_figure([(str(i), found) for i in range(n)]).axes[2].lines) for n in (1, 6))
+    assert six - one == 5 * (len(rates_figure([("a", found), ("b", found)]).axes[2].lines) - one)

@@ -95,3 +95,11 @@ def test_bad_input():
         PopulationRisk(net, np.ones((2, 3)), noise=-1.0)
     with refuses("model", "'net'", "DeepLinear"):
         PopulationRisk("net", np.eye(2))
+
+
+def test_variables_may_be_in_units_of_their_own():
+    risk = PopulationRisk(DeepLinear((2, 2)), np.eye(2), np.diag([1.0, 1e-14]))
+    assert risk.value_and_gradient(np.zeros(4))[0] > 0.0
+    correlated = np.diag([1.0, 1e-9]) @ np.array([[1.0, 1.0], [1.0, 1.0]]) @ np.diag([1.0, 1e-9])
+    with refuses("covariance", "no variance along (1e-09, -1)", "positive definite"):
+        PopulationRisk(DeepLinear((2, 2)), np.eye(2), correlated)

@@ -130,3 +130,12 @@ def test_bad_input_is_refused(sequences):
         stochastic_descent(x, y, 2, None)
     with refuses("step", "100", "a smaller one"):
         stochastic_descent(x, y, 2, REGION, step=100.0)
+
+
+def test_the_last_step_may_reach_the_risk_that_was_wanted():
+    risk = IdealisedRisk([-0.5, 1.0, 0.25])
+    found = descend_system(risk, np.zeros(3), region=AcquiescentSet())
+    assert found.reason == "risk"
+    again = descend_system(risk, np.zeros(3), region=AcquiescentSet(), n_steps=len(found.risk) - 1)
+    assert again.reason == "risk"
+    assert descend_system(risk, np.zeros(3), region=AcquiescentSet(), n_steps=len(found.risk) - 2).reason == "steps"

@@ -168,3 +168,9 @@ def test_other_bad_input_is_refused():
         risk.value([-0.9999999, 0.0, 1.0, 1.0, 0.0], "powers")
     with refuses("weights", "spectral radius 0.9999999", "'stein'"):
         risk.value([-0.9999999, 0.0, 1.0, 1.0, 0.0], "parseval")
+
+
+@pytest.mark.parametrize("noise", [np.nan, -0.1, "0.1"])
+def test_noise_that_is_none_is_refused(noise):
+    with refuses("sigma_noise", "", "at least 0"):
+        IdealisedRisk([-0.5, 1.0, 0.0]).finite_risk([-0.5, 1.0, 0.0], 10, noise)

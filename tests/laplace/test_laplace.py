@@ -283,3 +283,9 @@ def test_images_that_are_where_the_mode_is_are_not_counted():
     at_rest = find_optimum(two, start=np.array([1.5, 0.0, 1.0, 0.0]), n_starts=1, progress=False)
     assert np.abs(at_rest.weights[[1, 3]]).max() < 1e-8
     assert fit_laplace(two, at_rest.weights).log_symmetry_order == pytest.approx(np.log(8.0) - np.log(2.0))
+
+
+def test_a_flat_noise_is_what_low_rank_cannot_have(teacher_data):
+    post = Posterior(MLP(2, (2,), 1), *teacher_data, Gaussian("infer"), NormalPrior(1.0))
+    with refuses("structure", "log_sigma_noise has a flat prior", "log_sigma_prior"):
+        fit_laplace(post, np.zeros(10), structure="lowrank")

@@ -78,8 +78,9 @@ def test_probabilities_are_in_proportion_to_the_evidences(laplaces):
     evidences = np.array([laplace.log_marginal_likelihood for laplace in laplaces])
     mixture = LaplaceMixture(laplaces)
     relative = np.exp(evidences - evidences.max())
+    of_images = relative * np.exp([laplace.log_symmetry_order for laplace in laplaces])
     # exp of a log evidence of some hundred nats: 1e-13 of rounding
-    assert np.allclose(mixture.probabilities, relative / relative.sum(), rtol=1e-11, atol=0)
+    assert np.allclose(mixture.probabilities, of_images / of_images.sum(), rtol=1e-11, atol=0)
     assert mixture.log_marginal_likelihood == pytest.approx(evidences.max() + np.log(relative.sum()), rel=1e-13)
 
 
@@ -390,3 +391,14 @@ def test_coordinates_that_mean_something_else_are_refused(lines, one, other):
     assert both[0].n_weights == both[1].n_weights
     with refuses("laplaces", "Posterior", "one network"):
         LaplaceMixture(both)
+
+
+def test_modes_weigh_as_much_as_all_their_images():
+    x = np.linspace(-2.0, 2.0, 40)[:, None]
+    post = Posterior(MLP(1, (2,), 1, bias=False), x, np.tanh(2.0 * x), Gaussian(0.3), NormalPrior(1.0))
+    at_rest = fit_laplace(post, find_optimum(post, start=np.array([1.5, 0.0, 1.0, 0.0]), progress=False))
+    both = fit_laplace(post, at_rest.mean + np.array([0.0, 0.5, 0.0, 0.5]))
+    assert both.log_symmetry_order - at_rest.log_symmetry_order == pytest.approx(np.log(2.0))
+    odds = np.log(LaplaceMixture([both, at_rest]).probabilities)
+    expected = both.log_marginal_likelihood - at_rest.log_marginal_likelihood + np.log(2.0)
+    assert odds[0] - odds[1] == pytest.approx(expected)

@@ -545,5 +545,5 @@ def test_a_model_without_a_repr_comes_back_in_another_process(teacher_data, tmp_
     assert np.array_equal(load_laplace(tmp_path / "a.npz", other).mean, laplace.mean)
     # and another one of as many weights is another one
     relu = Posterior(Plain(2, (2,), 1, activation="relu"), *teacher_data, Gaussian(0.1), NormalPrior(1.0))
-    with refuses("path", "Plain object", "Plain object"):
+    with refuses("posterior", "Plain object", "Plain object"):
         load_laplace(tmp_path / "a.npz", relu)

@@ -73,5 +73,8 @@ def test_the_page_holds_table_figures_and_verdicts(autopsy, tmp_path):
 def test_bad_sizes_are_refused():
     with refuses("sizes", "3", "at least 10"):
         run_autopsy(sizes=(3,))
+    for sizes in ((), (300,), (300, 300)):
+        with refuses("sizes", "", "two different numbers of rows"):
+            run_autopsy(sizes=sizes)
     with refuses("n_starts", "0", "at least 1"):
         run_autopsy(n_starts=0)

@@ -1,8 +1,10 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from bayesnn.models import MLP
-from bayesnn.optimum import certify
+from bayesnn.optimum import certify, find_optimum
 from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
 from tests import oracles
 from tests.refusals import refuses
@@ -247,3 +249,76 @@ def test_a_badly_scaled_optimum_passes_without_a_prior():
 def test_weights_of_another_shape_are_refused(teacher_posterior, weights):
     with refuses("weights", f"shape {np.shape(weights)}", "9"):
         certify(teacher_posterior, weights)
+
+
+def test_rounding_of_a_large_log_density_refuses_no_optimum():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((100, 3)), 1e6 * rng.standard_normal(100)
+    posterior = Posterior(MLP(3, (), 1), x, y, Gaussian(1.0), NormalPrior(1e-6))
+    exact = oracles.LinearGaussian(oracles.design(x), y, 1.0, np.full(4, 1e-6))
+    assert abs(posterior.log_density(exact.mean)) * np.finfo(float).eps > 1e-3
+    root = np.linalg.cholesky(exact.covariance)
+    for _ in range(20):
+        direction = rng.standard_normal(4)
+        near = exact.mean + root @ direction * 1e-4 / np.linalg.norm(direction)
+        assert certify(posterior, near).is_optimum
+
+
+@pytest.mark.parametrize("units", [1.0, 1e4, 1e8])
+def test_what_is_an_optimum_does_not_depend_on_the_units_of_a_column(units):
+    rng = np.random.default_rng(0)
+    a, b, e = rng.standard_normal((3, 200))
+    x = np.column_stack([units * a, b, b + 1e-6 * e])
+    y = a + b + 0.1 * rng.standard_normal(200)
+    posterior = Posterior(MLP(3, (), 1, bias=False), x, y, Gaussian(0.1), FlatPrior())
+    weights = np.linalg.lstsq(x / [units, 1.0, 1.0], y)[0] / [units, 1.0, 1.0]
+    certificate = certify(posterior, weights)
+    assert certificate.smallest_hessian_eigenvalue > 0.0
+    assert certificate.newton_decrement < 1e-3
+
+
+def exact_inverse(matrix):
+    """Inverse by elimination in fractions, rounded at the end."""
+    size = len(matrix)
+    rows = [[*map(Fraction, row), *(Fraction(int(i == j)) for j in range(size))] for i, row in enumerate(matrix)]
+    for i in range(size):
+        rows[i] = [entry / rows[i][i] for entry in rows[i]]
+        for j in set(range(size)) - {i}:
+            rows[j] = [a - rows[j][i] * b for a, b in zip(rows[j], rows[i], strict=True)]
+    return np.array([[float(entry) for entry in row[size:]] for row in rows])
+
+
+def test_the_smallest_eigenvalue_has_digits_where_the_condition_is_the_worst():
+    x, y, _, _, sigma = oracles.nist("Longley")
+    design = [[Fraction(entry) for entry in row] for row in oracles.design(x).tolist()]
+    gram = [[sum(row[i] * row[j] for row in design) for j in range(len(design[0]))] for i in range(len(design[0]))]
+    expected = sigma**-2 / np.linalg.eigvalsh(exact_inverse(gram))[-1]
+    post = Posterior(MLP(x.shape[1], (), 1), x, y, Gaussian(sigma), FlatPrior())
+    found = certify(post, find_optimum(post, progress=False).weights)
+    assert found.smallest_hessian_eigenvalue == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("rows", [6, 60])
+def test_directions_are_counted_whatever_the_noise_has_for_a_prior(rows):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((rows, 2)), rng.standard_normal(rows)
+    flat, wide = (
+        Posterior(MLP(2, (4,), 1), x, y, Gaussian("infer", log_sigma_prior=prior), NormalPrior(10.0))
+        for prior in (None, (0.0, 1e3))
+    )
+    weights = np.append(0.3 * rng.standard_normal(17), 0.0)
+    assert certify(flat, weights).n_informed == certify(wide, weights).n_informed < certify(flat, weights).rank
+
+
+def test_a_prior_of_the_noise_is_none_of_the_weights():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((30, 1))
+    posterior = Posterior(
+        MLP(2, (), 1),
+        np.hstack([x, x]),
+        2.0 * x[:, 0] + 0.1 * rng.standard_normal(30),
+        Gaussian("infer", log_sigma_prior=(0.0, 1.0)),
+        FlatPrior(),
+    )
+    certificate = certify(posterior, np.array([1.0, 1.0, 0.0, np.log(0.1)]))
+    assert any("rank of B 3, wants 4 (flat prior)" in reason for reason in certificate.reasons)

@@ -298,3 +298,15 @@ def test_a_search_cut_short_beside_an_optimum_does_not_stand_for_it(teacher_post
     found = find_optimum(teacher_posterior, n_starts=2, progress=False)
     assert (found.status, found.n_found) == (Status.converged, 2)
     assert found.certificate.is_optimum
+
+
+def test_ctrl_c_in_the_searches_beside_the_optimum_keeps_it(teacher_posterior, teacher_optimum, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bayesnn.optimum.certificate.levenberg_marquardt", interrupted)
+    found = find_optimum(teacher_posterior, n_starts=6, seed=0, progress=False)
+    assert found.interrupted
+    assert np.array_equal(found.weights, teacher_optimum.weights)
+    assert found.certificate.is_optimum
+    assert found.certificate.return_distance is None

@@ -126,3 +126,17 @@ def test_the_bar_counts_starts_and_hops(monkeypatch):
     find_optimum(wavy(), n_starts=3, n_hops=20, seed=0)
     assert sum(steps for steps, _ in ticks) == ticks[0][1] == 23
     assert len(ticks) > 23  # the climbs that end what hops began
+
+
+def test_a_kick_leaves_the_rest_of_the_network_wherever_its_precision_was():
+    x = np.linspace(-2.0, 2.0, 30)[:, None]
+    prior = NormalPrior("infer", 0.3, log_precision_prior=(0.0, 1.0))
+    posterior = Posterior(MLP(1, (4,), 1), x, np.sin(4 * x), Gaussian("infer"), prior)
+    rng = np.random.default_rng(0)
+    weights = np.concatenate([rng.standard_normal(posterior.network.n_weights), [-2.0, -1.0]])
+    before, places = posterior.network_weights(weights), unit_places(posterior.network)
+    for _ in range(20):
+        kicked = _kicked(posterior, weights, places, rng)
+        changed = np.flatnonzero(~np.isclose(posterior.network_weights(kicked), before, rtol=1e-12))
+        assert len(changed) in (3, 6)
+        assert kicked[-2] == 0.0  # where searches begin

@@ -203,3 +203,27 @@ class TestCertifiedProblems:
 def test_bad_arguments_are_refused(teacher_posterior, arguments, argument, got, wants):
     with refuses(argument, got, wants):
         iterate_linearized(teacher_posterior, **({"start": np.zeros(9)} | arguments))
+
+
+@pytest.mark.parametrize("units", [1e-12, 1e-6, 1.0, 1e9])
+def test_what_an_iteration_does_does_not_depend_on_the_units_of_its_weights(units):
+    x, start = np.linspace(0.2, 2.0, 12), 0.4
+    model = FunctionModel(lambda w, x: np.exp(-w[0] / units * x), ["rate"])
+    post = Posterior(model, x, np.exp(-1.3 * x) + 0.01 * np.cos(40.0 * x), Gaussian(1.0), FlatPrior())
+    path = iterate_linearized(post, [start * units], n_steps=60)
+    assert path.status is Status.converged
+    assert path.weights_path[-1, 0] / units == pytest.approx(1.3, abs=0.05)
+    assert np.abs(path.map_eigenvalues).max() < 0.1
+    # the first step is the solution, however far away
+    line = Posterior(FunctionModel(lambda w, x: w[0] / units * x, ["slope"]), x, 1e3 * x, Gaussian(1.0), FlatPrior())
+    assert iterate_linearized(line, [0.0]).status is Status.converged
+
+
+def test_targets_outside_memory_are_those_in_memory(tmp_path, teacher_data):
+    x, y = teacher_data
+    np.save(tmp_path / "y.npy", y)
+    outside = np.load(tmp_path / "y.npy", mmap_mode="r")
+    inside, mapped = (Posterior(MLP(2, (2,), 1), x, each, Gaussian(0.1), NormalPrior(1.0)) for each in (y, outside))
+    for rule in ("gauss-newton", "seed", "levenberg-marquardt"):
+        paths = [iterate_linearized(each, np.full(9, 0.3), rule, 5) for each in (inside, mapped)]
+        np.testing.assert_allclose(paths[1].rms, paths[0].rms, rtol=1e-9)

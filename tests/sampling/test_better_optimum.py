@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import bayesnn.sampling.better_optimum as better
 import bayesnn.sampling.left_modes as left
@@ -10,7 +11,7 @@ from bayesnn import MLP, FlatPrior, FunctionModel, Gaussian, NormalPrior, Poster
 from bayesnn.errors import ArgumentError
 from bayesnn.optimum.descent import Descent
 from bayesnn.optimum.status import Status
-from bayesnn.sampling import BetterOptimumWarning, moves
+from bayesnn.sampling import BetterOptimumWarning, laplace_at_better_optimum, moves
 from bayesnn.sampling.better_optimum import MUCH_BETTER, better_optimum, gaussian_at, optima_near
 from bayesnn.sampling.left_modes import left_modes
 from bayesnn.sampling.target import Target
@@ -203,3 +204,10 @@ def test_climbs_that_end_at_no_optimum_are_passed_over(good_and_poor, monkeypatc
     monkeypatch.setattr(better, "fit_laplace", fit)
     found = better_optimum(Target.of(poor), np.tile(poor.mean, (2, 1)), "laplace", seed=0)
     assert np.array_equal(found.weights, there)
+
+
+def test_a_low_rank_gaussian_stays_of_its_rank(good_and_poor):
+    good, poor = good_and_poor
+    few = fit_laplace(poor.posterior, poor.mean, structure="lowrank", rank=3)
+    tree = xr.DataTree.from_dict({"better_optimum": xr.Dataset({"weights": (("weight",), good.mean)})})
+    assert laplace_at_better_optimum(few, tree).precision.eigenvalues.size == 3

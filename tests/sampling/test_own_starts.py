@@ -7,6 +7,7 @@ from scipy import stats
 from bayesnn import (
     MLP,
     FlatPrior,
+    FunctionModel,
     Gaussian,
     HeteroscedasticGaussian,
     NormalPrior,
@@ -207,3 +208,21 @@ def test_bad_input(network):
     flat = Posterior(posterior.network, posterior.x, posterior.y, Gaussian(0.1), FlatPrior())
     with refuses("start", "flat", "proper prior"):
         sample(flat, start="prior", **SHORT)
+
+
+def test_monitored_outputs_of_integers_outside_memory_are_of_floats(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(400, dtype=np.int16))
+    x, seen = np.load(tmp_path / "x.npy", mmap_mode="r"), []
+
+    def curve(w, x):
+        seen.append(type(x))
+        return w[0] + w[1] * x**2 / 1e4
+
+    model = FunctionModel(curve, ["a", "b"])
+    posterior = Posterior(model, x, np.arange(400.0) ** 2 / 1e4, Gaussian(0.5), NormalPrior(1.0))
+    tree = sample(posterior, start=np.array([[0.0, 1.0], [0.1, 1.0]]), num_warmup=10, num_samples=4, seed=0)
+    weights = weight_matrix(tree["posterior"].to_dataset(), model.weight_blocks)
+    rows = tree["monitor"]["obs"].values
+    expected = weights[..., :1] + weights[..., 1:] * rows.astype(float) ** 2 / 1e4
+    np.testing.assert_allclose(tree["monitor"]["f"].values[..., 0], expected, rtol=1e-12)
+    assert set(seen) == {np.ndarray}

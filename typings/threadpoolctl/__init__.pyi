@@ -1,5 +1,6 @@
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Any, Literal
 
 class ThreadpoolController:
     def limit(self, *, limits: int, user_api: Literal["blas", "openmp"]) -> AbstractContextManager[None]: ...
+    def info(self) -> list[dict[str, Any]]: ...
