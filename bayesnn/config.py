@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
-from bayesnn.sampling.proposal import MoveName
+from bayesnn.sampling.proposal import AROUND_ONE, MoveName
 
 type Count = Annotated[int, Field(ge=1)]
 
@@ -171,6 +171,9 @@ def parse_config(tables: dict[str, Any]) -> RunConfig:
         got = f"{config.data.target!r} beside name = {config.data.name!r}"
         raise ArgumentError("data.target", got, "a path: shipped data have their target")
     sampling = config.sampling
+    if sampling.move in AROUND_ONE and sampling.n_modes > 1:
+        got = f"{sampling.move!r} for n_modes = {sampling.n_modes}"
+        raise ArgumentError("sampling.move", got, "another: this one proposes around one Gaussian")
     keeps_modes = sampling.move not in ("auto", "replica_exchange")
     if keeps_modes and sampling.num_chains is not None and sampling.num_chains < 2 * sampling.n_modes:
         got = f"{sampling.num_chains} for n_modes = {sampling.n_modes}"

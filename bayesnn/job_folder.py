@@ -35,7 +35,7 @@ from bayesnn.posterior import Gaussian, NormalPrior, Posterior
 from bayesnn.sampling.snapshot import load_snapshot, save_snapshot
 
 # Raised whenever unfinished jobs of before can no longer be gone on with.
-FORMAT = 2
+FORMAT = 3
 WANTS = "the output folder of an interrupted `bayesnn run`"
 UNFINISHED, JOB, DATA, OPTIMUM, CHAINS, LOCK = (
     "unfinished",

@@ -33,6 +33,7 @@ def test_integers_serve_as_numbers():
         ({**DATA, "sampling": {"num_chains": 1}}, "sampling.num_chains", "1", "greater than or equal to 2"),
         ({**DATA, "sampling": {"num_chains": 2.0}}, "sampling.num_chains", "2.0", "integer"),
         ({**DATA, "sampling": {"n_modes": 0}}, "sampling.n_modes", "0", "greater than or equal to 1"),
+        ({**DATA, "sampling": {"n_modes": 2, "move": "pcn"}}, "sampling.move", "'pcn' for n_modes = 2", "one Gaussian"),
         (
             {**DATA, "sampling": {"n_modes": 3, "num_chains": 5, "move": "hmc"}},
             "sampling.num_chains",

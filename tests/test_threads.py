@@ -5,6 +5,7 @@ from threading import Event, Thread
 import pytest
 from threadpoolctl import threadpool_info
 
+from bayesnn import threads
 from bayesnn.threads import on_one_blas_thread
 
 
@@ -39,8 +40,8 @@ class Worker(Thread):
 @pytest.mark.parametrize("first_out", [0, 1])
 def test_threads_that_overlap_keep_the_limit_and_give_it_back(first_out):
     before = blas_threads()
-    if max(before) == 1:
-        pytest.skip("one thread at most here")
+    if max(before, default=1) == 1 or not threads._is_of_process():
+        pytest.skip("one thread at most here, or a limit of each thread's own")
     workers = [Worker(), Worker()]
     workers[first_out].leave()
     assert set(blas_threads()) == {1}  # the other is still at work

@@ -212,9 +212,11 @@ def _n_flat(posterior: Posterior, curvature: FloatArray) -> int:
     own = of_weights.diagonal()
     known = own > NO_CURVATURE * prior
     scale = 1.0 / np.sqrt(np.where(known, own, 1.0))
-    rounding = np.finfo(float).eps * float(np.max(np.where(known, prior / np.where(known, own, 1.0), 0.0)))
-    none = max(NO_CURVATURE, len(own) * rounding)
-    return int((np.linalg.eigvalsh(of_weights * np.outer(scale, scale)) < none).sum())
+    eigenvalues, directions = np.linalg.eigh(of_weights * np.outer(scale, scale))
+    rounding = (
+        len(own) * np.finfo(float).eps * (directions**2).T @ np.where(known, prior / np.where(known, own, 1.0), 0.0)
+    )
+    return int((eigenvalues < np.maximum(NO_CURVATURE, rounding)).sum())
 
 
 @dataclass(frozen=True, eq=False)

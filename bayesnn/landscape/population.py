@@ -70,7 +70,8 @@ class PopulationRisk(LeastSquares):
     @property
     def least_variance(self) -> float:
         r"""Least eigenvalue of :math:`\Sigma`."""
-        return float(np.linalg.eigvalsh(self.covariance)[0])
+        # Of the inverse's factor: variables may be in units far apart, and the matrix has lost the least digits then.
+        return float(np.linalg.norm(np.linalg.inv(np.linalg.cholesky(self.covariance)), 2)) ** -2
 
     @property
     def least(self) -> float:
@@ -101,7 +102,7 @@ def refuse_singular(argument: str, gram: FloatArray, wants: str) -> None:
     """
     diagonal = gram.diagonal()
     scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-    eigenvalues, directions = np.linalg.eigh(gram * np.outer(scale, scale))
+    eigenvalues, directions = np.linalg.eigh(gram * scale * scale[:, None])
     bad = np.flatnonzero(eigenvalues <= SINGULAR * max(eigenvalues[-1], 0.0))
     if len(bad):
         directions = scale[:, None] * directions

@@ -290,7 +290,8 @@ class MLP:
         """
         batch = self._batch(weights)
         if len(self.hidden) == 1:
-            step = max(1, ELEMENTS_AT_A_TIME // (self.in_features * self.hidden[0]))
+            inputs = self.in_features + self.bias
+            step = max(1, ELEMENTS_AT_A_TIME // max(inputs * self.hidden[0], inputs * (inputs + 1) // 2))
         else:
             step = max(1, ELEMENTS_AT_A_TIME // (directions.shape[0] * max(self.widths)))
         result = np.zeros_like(directions)

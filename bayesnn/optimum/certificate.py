@@ -216,11 +216,14 @@ def _rank_of_data(posterior: Posterior, weights: FloatArray, ggn: FloatArray) ->
     if flat.all():
         return factor.rank, factor.rank
     # Of the others what the data say of them alone, once they have said what they can of those without a prior.
-    n_flat = int(flat.sum())
-    triangle = np.linalg.qr(np.hstack([factor.upper[:, flat], factor.upper[:, ~flat]]), mode="r")
-    informed = np.linalg.svd(triangle[n_flat:, n_flat:] / np.sqrt(precision[~flat]), compute_uv=False)
-    of_flat = factor_rows([triangle[:, :n_flat]], n_flat).rank if n_flat else 0
-    return factor.rank, of_flat + int((informed > 1.0).sum())
+    lengths = np.linalg.norm(factor.upper[:, flat], axis=0)
+    left, singular, _ = np.linalg.svd(
+        factor.upper[:, flat] / np.where(lengths > 0.0, lengths, 1.0), full_matrices=False
+    )
+    none = max(posterior.n_rows, posterior.n_weights) * np.finfo(float).eps * singular.max(initial=0.0)
+    taken, others = left[:, singular > none], factor.upper[:, ~flat] / np.sqrt(precision[~flat])
+    informed = np.linalg.svd(others - taken @ (taken.T @ others), compute_uv=False)
+    return factor.rank, taken.shape[1] + int((informed > 1.0).sum())
 
 
 def _n_positive(matrix: FloatArray) -> int:

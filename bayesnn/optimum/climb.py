@@ -209,6 +209,6 @@ def scaled_spectrum(matrix: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     """
     diagonal = matrix.diagonal()
     scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-    eigenvalues, directions = np.linalg.eigh(matrix * np.outer(scale, scale))
+    eigenvalues, directions = np.linalg.eigh(matrix * scale * scale[:, None])
     rounding = len(matrix) * float(np.finfo(float).eps * np.abs(eigenvalues).max())
     return eigenvalues, scale[:, None] * directions, rounding

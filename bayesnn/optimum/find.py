@@ -56,7 +56,7 @@ class Optimum:
     others : tuple of Optimum
         Further points where runs ended, best first; empty for those points themselves.
     interrupted : bool
-        Whether Ctrl-C ended the search before all runs had ended.
+        Whether Ctrl-C ended the search before all runs had ended, those beside the best point included.
     posterior : Posterior or None
         Whose optimum it is, and under which it was certified.
     """
@@ -172,6 +172,8 @@ def find_optimum(
     try:
         optima = _all_certified(posterior, descents, perturb=not interrupted)
     except KeyboardInterrupt:  # what was found is there: all but the searches beside it takes little time
+        if interrupted:
+            raise
         optima, interrupted = _all_certified(posterior, descents, perturb=False), True
     best = replace(optima[0], others=tuple(optima[1:]), interrupted=interrupted)
     if throw and best.status is not Status.converged:

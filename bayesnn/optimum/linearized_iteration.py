@@ -23,7 +23,7 @@ RULES = ("seed", "gauss-newton", "levenberg-marquardt")
 LONGEST_PERIOD = 24
 # States a period apart count as equal when they differ by this share of the way the iteration goes in one step.
 CYCLE_TOLERANCE = 1e-6
-# A step this small relative to the largest weights on the way is none.
+# A step this small relative to the weights, or those at the start, is none.
 REST = 1e-10
 # Weights this much longer than those at the start have run away.
 RUNAWAY = 1e8
@@ -232,7 +232,7 @@ def _least_squares(rows: FloatArray, target: FloatArray) -> FloatArray:
 def _period(path: list[FloatArray]) -> int | None:
     """Shortest period with which the last states repeat; 1 is a point of rest; None if they do not."""
     last = path[-1]
-    if np.linalg.norm(last - path[-2]) <= REST * max(np.linalg.norm(each) for each in path):
+    if np.linalg.norm(last - path[-2]) <= REST * max(np.linalg.norm(last), np.linalg.norm(path[0])):
         return 1
     for period in range(2, min(LONGEST_PERIOD, (len(path) - 1) // 2) + 1):
         stride = max(float(np.linalg.norm(path[-j - 1] - path[-j - 2])) for j in range(period))

@@ -30,6 +30,8 @@ def modes_rows(tree: xr.DataTree) -> tuple[list[str], list[list[Any]], str]:
         "log density": modes["log_density"].values,
         "log evidence": modes["log_marginal_likelihood"].values,
     }
+    if "log_symmetry_order" in modes:  # by which it is weighed
+        columns["log evidence, all images"] = columns["log evidence"] + modes["log_symmetry_order"].values
     columns |= {f"weight, {name}": weights for name, weights in _weightings(tree).items()}
     if "elpd" in modes:
         columns |= {

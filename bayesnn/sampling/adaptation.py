@@ -98,9 +98,11 @@ class DualAveraging:
     def _of_those_that_move(self, acceptance: FloatArray) -> FloatArray:
         """Leave out chains for which no step size will do, unless that is all of them."""
         refuses, none = ~(acceptance > 0.0), [0.0] * len(acceptance)
-        refused_from = np.where(refuses, np.maximum(self._refused_from or none, self.step_size), 0.0)
+        # Where all refuse the step is too large for all: that speaks against none of them.
+        now = 0.0 if refuses.all() else self.step_size
+        refused_from = np.where(refuses, np.maximum(self._refused_from or none, now), 0.0)
         known = refuses & np.array(self._stuck or none, dtype=np.bool_)
-        stuck = known | (refuses & (STUCK * self.step_size <= refused_from))
+        stuck = known | (refuses & (refused_from > 0.0) & (STUCK * self.step_size <= refused_from))
         if stuck.all():
             stuck = known = np.zeros(len(acceptance), dtype=np.bool_)
         if np.any(stuck & ~known):

@@ -33,7 +33,7 @@ from bayesnn.sampling.chains import Recorder
 from bayesnn.sampling.snapshot import Snapshot, load_snapshot, save_snapshot
 
 # Raised whenever stores of before can no longer be read.
-FORMAT = 2
+FORMAT = 3
 RUN, DRAWS, STATES, LOCK = "run.json", "draws.zarr", "states", "lock"
 # A block of the largest array; the last one is written anew at every commit.
 BLOCK_BYTES, LONGEST_BLOCK = 2**22, 500

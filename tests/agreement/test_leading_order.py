@@ -6,6 +6,7 @@ import pytest
 from bayesnn import MLP, FlatPrior, Gaussian, LogDensity, NormalPrior, Posterior, find_optimum, fit_laplace
 from bayesnn.agreement import importance_evidence, leading_order
 from bayesnn.models import nearest_images
+from tests.refusals import refuses
 
 TEACHER = np.array([1.2, -0.6, 0.5, 1.4, 0.3, -0.4, 1.0, -1.2, 0.2])  # of 2-2-1: W1 row by row, b1, W2, b2
 NOISE = 0.3
@@ -130,3 +131,9 @@ def test_what_a_structure_leaves_out_of_the_hessian_counts(structure):
     np.testing.assert_allclose(found.mismatch, expected, atol=1e-10)
     assert found.kl > whole.kl + 0.1
     assert found.covariance_error > 0.1
+
+
+def test_a_density_without_a_gradient_is_refused():
+    target = LogDensity(lambda w: -0.5 * (w**2).sum(-1), ("a", "b"), vectorized=True)
+    with refuses("laplace", "without a gradient", "Hessian is known"):
+        leading_order(fit_laplace(target, np.zeros(2)))

@@ -212,6 +212,8 @@ def test_bad_input():
         learning_coefficient(laplace, inverse_temperature=-1.0)
     with refuses("localization", "0", "above 0"):
         learning_coefficient(laplace, localization=0.0)
+    with refuses("laplace", "a posterior with 2 rows", "at least 3 rows"):
+        learning_coefficient(regular_laplace(2, precision=1.0))
 
 
 def test_of_a_flat_prior_and_large_inputs_all_is_from_the_data():

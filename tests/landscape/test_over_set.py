@@ -112,9 +112,13 @@ def test_cost_is_linear_in_the_budget():
     box = Box(-np.ones(12), np.ones(12))
     spent, seconds = [], []
     for budget in (1000, 4000):
-        start = time.process_time()
-        spent.append(polyak_over(risk, box, 0.0, budget=budget).n_evaluations)
-        seconds.append(time.process_time() - start)
+        least = np.inf
+        for _ in range(3):
+            start = time.process_time()
+            n_evaluations = polyak_over(risk, box, 0.0, budget=budget).n_evaluations
+            least = min(least, time.process_time() - start)
+        spent.append(n_evaluations)
+        seconds.append(least)
     assert spent[0] <= 1000
     assert spent[1] <= 4000
     # work beside the evaluations would show as more than the evaluations' own ratio; twice that for caches

@@ -543,7 +543,8 @@ def test_a_model_without_a_repr_comes_back_in_another_process(teacher_data, tmp_
     laplace = fit_laplace(one, find_optimum(one, n_starts=2, seed=0, progress=False))
     save_laplace(laplace, tmp_path / "a.npz")
     assert np.array_equal(load_laplace(tmp_path / "a.npz", other).mean, laplace.mean)
-    # and another one of as many weights is another one
-    relu = Posterior(Plain(2, (2,), 1, activation="relu"), *teacher_data, Gaussian(0.1), NormalPrior(1.0))
+    # and one of other weights, nine as well, is another one
+    wide = Posterior(Plain(2, (3,), 1, bias=False), *teacher_data, Gaussian(0.1), NormalPrior(1.0))
+    assert wide.n_weights == 9
     with refuses("posterior", "Plain object", "Plain object"):
-        load_laplace(tmp_path / "a.npz", relu)
+        load_laplace(tmp_path / "a.npz", wide)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -175,3 +177,18 @@ def test_whole_numbers_are_weights(rng):
         expected, expected_pull = method(whole.astype(float), x)
         np.testing.assert_array_equal(outputs, expected)
         np.testing.assert_array_equal(pull(cotangent), expected_pull(cotangent))
+
+
+def test_second_derivatives_of_many_inputs_are_taken_a_few_rows_at_a_time():
+    net, rng = MLP(300, (2,), 1), np.random.default_rng(0)
+    x, cotangent = rng.standard_normal((200, 300)), rng.standard_normal((200, 1))
+    weights, direction = 0.1 * rng.standard_normal(net.n_weights), rng.standard_normal((1, net.n_weights))
+    tracemalloc.start()
+    product = net.hessian_product(weights, x, cotangent, direction)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # the Hessian itself has 3 MB, and three arrays of a megabyte of numbers are formed beside it
+    assert most < 60e6
+    step = 1e-6
+    slopes = [(net.vjp(weights + sign * step * direction[0], x)[1](cotangent)) / (2 * step) for sign in (1.0, -1.0)]
+    np.testing.assert_allclose(product[0], slopes[0] - slopes[1], atol=1e-5 * np.abs(product).max())

@@ -198,7 +198,6 @@ def test_inputs_far_from_the_origin_are_right_or_say_so():
 def test_inputs_of_1e8_never_give_a_network_a_silent_number(activation, prior):
     post = posterior(MLP(2, (2,), 1, activation=activation), 1e8 * X, Y, prior)
     found = find_optimum(post, seed=0, max_steps=200)
-    assert found.status in Status
     assert found.status.advice
     assert np.isfinite(found.weights).all()
     # it says converged only where the naive references agree that this is a maximum

@@ -100,10 +100,16 @@ def test_another_seed_starts_elsewhere(teacher_posterior):
     assert len(ends) == 5
 
 
-def test_more_starts_keep_those_before(teacher_posterior):
+def test_more_starts_keep_those_before(teacher_posterior, monkeypatch):
     # starts are keyed by their number: the first three of six are the three
+    begun, climb = [], find_module.climb_together
+    monkeypatch.setattr(
+        find_module, "climb_together", lambda post, starts, *how: (begun.append(starts), climb(post, starts, *how))[1]
+    )
     few = find_optimum(teacher_posterior, n_starts=3, seed=5)
     more = find_optimum(teacher_posterior, n_starts=6, seed=5)
+    assert [len(starts) for starts in begun] == [3, 6]
+    np.testing.assert_array_equal(begun[1][:3], begun[0])
     assert more.log_density >= few.log_density - 1e-9
     assert sum(o.n_found for o in all_of(more)) == 6
 

@@ -25,6 +25,7 @@ from bayesnn.posterior.fused.freshness import STAMP, forget_older
 from bayesnn.posterior.fused.packs import WIDTH
 from bayesnn.posterior.fused.problem import MOST_ROWS, rows_of_block
 from bayesnn.sampling.moves import HMC
+from bayesnn.sampling.moves.unit_metropolis import unit_steps
 from tests.refusals import refuses
 
 N = 301  # more than a block, and no multiple of a vector
@@ -177,6 +178,42 @@ def test_chains_are_the_same_to_the_bit_for_any_number_of_threads_and_of_other_c
     assert np.array_equal(fused.log_density(weights), fused.log_density(weights[::-1])[::-1])
 
 
+@pytest.mark.parametrize("openmp", [True, False])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_trajectories_draws_and_unit_steps_are_the_same_to_the_bit_for_any_number_of_threads(
+    threads, openmp, monkeypatch
+):
+    posterior = posterior_of()
+    marginal = posterior.marginal()
+
+    def everything():
+        """What each compiled kernel makes of seven chains."""
+        found = []
+        for density, size in ((posterior.fused(), posterior.n_weights), (marginal, marginal.n_kept)):
+            start, momenta = points_of(size, 7, 1), points_of(size, 7, 2)
+            gradient, scale, steps = density(start)[1], np.full(size, 0.1), np.linspace(0.01, 0.1, 7)
+            for _ in range(3):  # the first call takes one thread, to time it
+                found += [density(start), density.leapfrog(start, momenta, gradient, scale, steps, 5)]
+        kept = points_of(marginal.n_kept, 7, 3)
+        units = unit_steps(marginal, 7, 12, np.random.RandomState(2))
+        for _ in range(3):
+            found += [marginal.step_units(kept, marginal.log_density(kept), units), (marginal.complete(kept),)]
+        return [array for arrays in found for array in arrays]
+
+    def points_of(size, chains, seed):
+        return 0.3 * np.random.default_rng(seed).standard_normal((chains, size))
+
+    alone = everything()
+    if not openmp:
+        monkeypatch.setattr(sharing_module, "has_openmp", lambda: False)
+    monkeypatch.setattr(sharing_module, "n_cores", lambda: threads)
+    monkeypatch.setattr(sharing_module.numba, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(sharing_module, "WORTH_A_THREAD", 0)
+    monkeypatch.setattr(sharing_module, "WORTH_WAKING_ONE", 0)
+    for ours, theirs in zip(everything(), alone, strict=True):
+        assert np.array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("dense", [True, False])
 @pytest.mark.parametrize("n_steps", [1, 2, 9])
 def test_a_trajectory_is_that_of_hmc_in_numpy(dense, n_steps):
@@ -221,28 +258,32 @@ def test_trajectories_that_overflow_end_in_no_number_and_nothing_else(likelihood
         assert not np.any(value > 1e3)
 
 
-def _in_child(queue):
+def _in_child(queue, fused, weights):
     posterior = posterior_of()
-    queue.put(posterior.fused()(points(posterior, 8))[0])
+    for density in (fused, posterior.fused()):
+        for _ in range(3):  # the first call of a density takes one thread, to time it
+            queue.put(density(weights)[0])
 
 
-def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
-    if not hasattr(os, "fork"):
-        pytest.skip("no fork here")
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_forked_process_starts_threads_of_its_own(calls, monkeypatch):
+    if not hasattr(os, "fork") or min(sharing_module.n_cores(), sharing_module.numba.get_num_threads()) == 1:
+        pytest.skip("no fork here, or no threads")
     monkeypatch.setattr(sharing_module, "WORTH_A_THREAD", 0)
     monkeypatch.setattr(sharing_module, "WORTH_WAKING_ONE", 0)
     posterior = posterior_of()
-    fused = posterior.fused()
-    for _ in range(2):
+    fused, weights = posterior.fused(), points(posterior, 8)
+    for _ in range(calls):
         mine = fused(points(posterior, 8))[0]  # the parent's threads run from here
     context = get_context("fork")
     queue = context.SimpleQueue()
-    child = context.Process(target=_in_child, args=(queue,))
+    child = context.Process(target=_in_child, args=(queue, fused, weights))
     with pytest.warns(DeprecationWarning, match="fork"):
         child.start()
     child.join(60)
     assert child.exitcode == 0
-    assert np.array_equal(queue.get(), mine)
+    for _ in range(6):
+        assert np.array_equal(queue.get(), mine)
 
 
 def test_a_shared_call_that_waited_long_is_not_tried_again_at_once(monkeypatch):
@@ -348,3 +389,17 @@ def test_weights_that_may_not_be_written_will_do(teacher_laplace):
     expected = marginal(kept)
     kept.flags.writeable = False
     np.testing.assert_array_equal(marginal(kept)[1], expected[1])
+
+
+def test_older_kernels_are_forgotten_where_numba_was_told_to_keep_them(tmp_path, monkeypatch):
+    sources, elsewhere = tmp_path / "fused", tmp_path / "cache" / "fused_0123"
+    for folder in (sources, elsewhere):
+        folder.mkdir(parents=True)
+    (sources / "a.py").write_text("1")
+    (elsewhere / "a.f-1.py313.nbi").write_text("old")
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "cache"))
+    forget_older(sources)
+    assert [path.name for path in elsewhere.iterdir()] == [STAMP]
+    (elsewhere / "a.f-1.py313.nbi").write_text("new")
+    forget_older(sources)
+    assert len(list(elsewhere.iterdir())) == 2

@@ -97,6 +97,15 @@ def test_a_chain_that_no_step_size_moves_is_left_out(num_chains):
         assert with_one.step_size < before
 
 
+def test_a_chain_left_out_does_not_keep_the_others_from_small_steps():
+    """One chain never accepts, the other below a hundredth of the first step size alone."""
+    adaptation = DualAveraging(1.0, 0.8)
+    for _ in range(300):
+        good = 0.0 if adaptation.step_size > 0.003 else np.exp(-adaptation.step_size / 0.003)
+        adaptation.update(np.array([0.0, good]))
+    assert 1e-4 < adaptation.averaged_step_size < 3e-3
+
+
 def test_chains_that_now_and_then_accept_nothing_count():
     """A random walk in a box: proposals outside have no probability at all, whatever the step size."""
     rng, adaptation = np.random.default_rng(0), DualAveraging(1.0, 0.234, "arithmetic")

@@ -170,10 +170,13 @@ def test_replicas_share_the_modes_among_them(pair, start, monkeypatch):
     assert len(np.unique(points.reshape(80, 7), axis=0)) == 80
 
 
-def test_given_starts_are_those_of_all_replicas(pair):
-    points = pair[0].sample(8, seed=3)
+def test_given_starts_are_those_of_all_replicas(pair, monkeypatch):
+    points, begun = pair[0].sample(8, seed=3), []
+    begin = ReplicaExchange.begin
+    monkeypatch.setattr(ReplicaExchange, "begin", lambda self, starts: (begun.append(starts), begin(self, starts))[1])
     tree = sample(pair, start=points, **SHORT)
     assert tree["posterior"].sizes["chain"] == 8
+    np.testing.assert_array_equal(begun[0], np.broadcast_to(points, (10, *points.shape)))
 
 
 def test_where_no_layer_can_be_integrated_out_all_weights_are_replicated():

@@ -6,7 +6,9 @@ they call, in another file, does.
 
 import hashlib
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 STAMP = "kernel.sha256"
 
@@ -17,18 +19,21 @@ def forget_older(folder: Path) -> None:
     Parameters
     ----------
     folder : Path
-        With the sources; what was compiled lies in its ``__pycache__``. Where that cannot be written to, Numba
-        keeps its files elsewhere and goes by the times of a whole installation.
+        With the sources; what was compiled lies in its ``__pycache__``, or in a folder of its name where
+        ``NUMBA_CACHE_DIR`` says. Where neither can be written to, Numba keeps its files elsewhere and goes by the times
+        of a whole installation.
     """
     digest = hashlib.sha256()
     for source in sorted(folder.glob("*.py")):
         digest.update(source.read_bytes())
-    cache = folder / "__pycache__"
-    stamp = cache / STAMP
-    with suppress(OSError):
-        if stamp.exists() and stamp.read_text() == digest.hexdigest():
-            return
-        for index in cache.glob("*.nbi"):
-            index.unlink(missing_ok=True)
-        cache.mkdir(exist_ok=True)
-        stamp.write_text(digest.hexdigest())
+    config: Any = import_module("numba.core.config")
+    elsewhere = list(Path(config.CACHE_DIR).glob(f"{folder.name}_*")) if config.CACHE_DIR else []
+    for cache in (folder / "__pycache__", *elsewhere):
+        stamp = cache / STAMP
+        with suppress(OSError):
+            if stamp.exists() and stamp.read_text() == digest.hexdigest():
+                continue
+            for index in cache.glob("*.nbi"):
+                index.unlink(missing_ok=True)
+            cache.mkdir(exist_ok=True)
+            stamp.write_text(digest.hexdigest())

@@ -77,11 +77,13 @@ def share_out(
     pace : Pace
         Of this kernel, kept from call to call.
     """
+    if work >= WORTH_A_THREAD and not _started_in:
+        _started_in[:] = [os.getpid()]  # Numba starts its threads when it is asked how many there are
     # Asking for the cores takes a microsecond: not for the smallest work.
     parts = 1 if work < WORTH_A_THREAD else min(n_cores(), n_chains, numba.get_num_threads())
     if parts == 1:
         run(slice(0, n_chains))
-    elif has_openmp() and _started_in in ([], [os.getpid()]):
+    elif has_openmp() and _started_in == [os.getpid()]:
         _run_timed(run, run_shared, n_chains, work, parts, pace)
     else:
         split_among_threads(run, n_chains, parts if work >= WORTH_WAKING_ONE else 1)
@@ -97,7 +99,6 @@ def _run_timed(
         run(slice(0, n_chains))
         pace.alone = min(pace.alone, (perf_counter() - begin) / work)
         return
-    _started_in[:] = [os.getpid()]
     run_shared(parts)
     end = perf_counter()
     if pace.is_warm and end - begin > TOO_LONG * pace.alone * work:
