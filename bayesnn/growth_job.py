@@ -43,7 +43,8 @@ def run_growth(config: RunConfig, *, progress: bool | None = None) -> tuple[Grow
     whole = load_data(config, Path())
     data = whole.scaling().apply(whole)
     untuned = untuned_posterior(config, data)
-    sizes = check_study(Subsamples(untuned), config.growth.sizes or doubling(untuned.n_rows), config.growth.executor)
+    sizes = config.growth.sizes or doubling(untuned.n_rows)
+    sizes = check_study(Subsamples(untuned), sizes, config.growth.executor, config.growth.learning)
     cells = folder / "cells"
     _check_writable(cells)
     posterior, optimum = tuned_optimum(untuned, config, progress)

@@ -236,8 +236,15 @@ def _chains_of_a_mode(config: RunConfig, posterior: Posterior, n_modes: int) -> 
 
 
 def _check_chains(config: RunConfig, posterior: Posterior) -> None:
-    """Refuse fewer chains than the modes take, before anything is searched for."""
-    n_modes = config.sampling.n_modes
+    """Refuse fewer chains than the modes take, and a move the network cannot have, before anything is searched for."""
+    n_modes, move = config.sampling.n_modes, config.sampling.move
+    if move == "marginal_hmc":
+        try:
+            posterior.marginal()
+        except ArgumentError as error:
+            raise ArgumentError("sampling.move", f"{move!r} for {posterior.network!r}", error.wants) from None
+    if move == "microcanonical" and posterior.n_weights < 2:
+        raise ArgumentError("sampling.move", f"{move!r} for one weight", "another: directions cannot turn there")
     if n_modes > 1 and _chains_of_a_mode(config, posterior, n_modes) < CHAINS_PER_MODE:
         got = f"{config.sampling.num_chains or DEFAULT_CHAINS} for n_modes = {n_modes}"
         raise ArgumentError("sampling.num_chains", got, f"at least {CHAINS_PER_MODE} for each mode")

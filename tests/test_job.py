@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import bayesnn.job as job_module
 from bayesnn.agreement import Verdict
 from bayesnn.config import OutputConfig, parse_config, read_config
 from bayesnn.files import shipped
@@ -240,7 +241,7 @@ class TestSeveralModes:
         assert note[what.index("modes")].startswith(f"chains 3, 2; stacking {stacking}; evidence ")
         assert "held-out, sampled, stacking" in what
         # of all chains, as the report says
-        assert figure[what.index("R-hat across modes")] in page_of(several)
+        assert figure[what.index("nested R-hat across modes")] in page_of(several)
         page = several.report_path.read_text()
         assert "Modes the chains began in" in page
         for expected in (*several.scores.predictives, "weight, stacking", "rows of large Pareto k"):
@@ -370,3 +371,16 @@ def test_a_report_that_cannot_be_written_is_one_line(concrete, tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("bayesnn: ")
+
+
+@pytest.mark.parametrize(
+    ("hidden", "bias", "move", "wants"),
+    [([], True, "marginal_hmc", ""), ([], False, "microcanonical", "directions cannot turn")],
+)
+def test_a_move_the_network_cannot_have_is_refused_before_the_search(hidden, bias, move, wants, tmp_path, monkeypatch):
+    monkeypatch.setattr(job_module, "find_optimum", lambda *_, **__: pytest.fail("searched"))
+    monkeypatch.chdir(tmp_path)
+    np.savetxt("one.csv", np.random.default_rng(0).standard_normal((30, 2)), delimiter=",", header="a,b", comments="")
+    tables = {"data": {"path": "one.csv"}, "model": {"hidden": hidden, "bias": bias}, "sampling": {"move": move}}
+    with refuses("sampling.move", f"'{move}' for", wants):
+        run_job(parse_config(tables), progress=False)

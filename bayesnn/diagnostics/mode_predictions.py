@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 from bayesnn.arrays import ArrayLike, FloatArray
 from bayesnn.checks import probabilities
 from bayesnn.diagnostics.mode_weights import ModeWeights, mode_of_chains
+from bayesnn.laplace.mixture import mixed_moments
 from bayesnn.laplace.predictive import check_new_rows, log_density_over_draws, moments_of_targets
 from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.threads import on_one_blas_thread
@@ -96,7 +97,6 @@ def predict_over_modes(
         variances.append(variance)
         if targets is not None:
             densities.append(log_density_over_draws(likelihood, outputs, targets))
-    mean = np.tensordot(shares, np.stack(means), axes=1)
-    variance = np.tensordot(shares, np.stack(variances) + (np.stack(means) - mean) ** 2, axes=1)
+    mean, variance = mixed_moments(shares, np.stack(means), np.stack(variances))
     log_density = logsumexp(np.stack(densities), axis=0, b=shares[:, None]) if densities else None
     return MixturePrediction(mean, np.sqrt(variance), log_density)

@@ -20,6 +20,8 @@ from bayesnn.progress import Tick, progress_bar
 
 # The smallest size: an optimum with a certificate needs rows.
 LEAST_ROWS = 2
+# And the temperature of learning coefficients, 1 / log n, one that is below 1.
+LEAST_TO_LEARN = 3
 
 
 def data_growth(
@@ -87,7 +89,7 @@ def data_growth(
     >>> [record.n for record in found.records], found.records[0].status
     ([20, 40], 'ok')
     """
-    sizes = check_study(make_posterior, sizes, executor)
+    sizes = check_study(make_posterior, sizes, executor, learning)
     settings = CellSettings(
         seed=integer_at_least("seed", seed, 0),
         num_chains=integer_at_least("num_chains", num_chains, 2),
@@ -108,17 +110,21 @@ def data_growth(
         return Growth(tuple(study.run(range(replicates), workers, tick)))
 
 
-def check_study(make_posterior: MakePosterior, sizes: Sequence[int], executor: str | Executor) -> tuple[int, ...]:
+def check_study(
+    make_posterior: MakePosterior, sizes: Sequence[int], executor: str | Executor, learning: bool = False
+) -> tuple[int, ...]:
     """Return the sizes, or raise ArgumentError: what cannot be made is refused before hours are spent.
 
     Parameters
     ----------
-    make_posterior, sizes, executor
+    make_posterior, sizes, executor, learning
         As of :func:`data_growth`.
     """
     checked = _checked_sizes(sizes)
     if not callable(make_posterior):  # pyright: ignore[reportUnnecessaryComparison] -- public door
         raise ArgumentError("make_posterior", describe(make_posterior), "a callable from size and seed to a Posterior")
+    if learning and checked[0] < LEAST_TO_LEARN:
+        raise ArgumentError("sizes", str(checked[0]), f"at least {LEAST_TO_LEARN} rows with learning=True")
     make_posterior(checked[-1], 0)
     check_executor(executor)
     if executor == "process" or isinstance(executor, ProcessPoolExecutor):

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from bayesnn.arrays import ArrayLike, FloatArray
-from bayesnn.checks import integer_at_least
+from bayesnn.checks import describe, integer_at_least
 from bayesnn.errors import ArgumentError
 from bayesnn.landscape.conditions import TOLERANCE, Optimality, Point, optimality
 from bayesnn.landscape.loss import LeastSquares, Loss, loss_of, point_of
@@ -113,6 +113,10 @@ def critical_points(loss: LeastSquares) -> CriticalPoints:
     >>> [(p.kept, round(p.value, 6), p.optimality.verdict.value) for p in found.saddles]
     [((0,), 0.5, 'strict saddle'), ((1,), 4.5, 'strict saddle'), ((), 5.0, 'strict saddle')]
     """
+    if not isinstance(loss, LeastSquares):  # pyright: ignore[reportUnnecessaryIsInstance] -- public door
+        raise ArgumentError(
+            "loss", describe(loss), "a LeastSquares: a prior, or noise of single rows, moves the points"
+        )
     model = loss.model
     if not isinstance(model, DeepLinear) or model.residual:
         raise ArgumentError("loss", f"a loss of {model!r}", "one of a plain DeepLinear")
@@ -134,8 +138,9 @@ def critical_points(loss: LeastSquares) -> CriticalPoints:
         weights = _factored(model, inputs_of[:, chosen], singular[chosen], right[chosen])
         points.append((kept, weights, optimality(loss, weights)))
     points.sort(key=lambda point: point[2].value)
-    lowest, highest = points[0][2].value, points[-1][2].value  # the last keeps nothing
-    listed = (CriticalPoint(*point, is_global=point[2].value <= lowest + LOWER * highest) for point in points)
+    lowest, highest = points[0][2].value, points[-1][2].value
+    tie = LOWER * max(abs(lowest), abs(highest))
+    listed = (CriticalPoint(*point, is_global=point[2].value <= lowest + tie) for point in points)
     return CriticalPoints(tuple(listed), singular)
 
 

@@ -12,7 +12,7 @@ from bayesnn.checks import describe, integer_at_least, one_of, probabilities
 from bayesnn.errors import ArgumentError
 from bayesnn.laplace.laplace import Laplace
 from bayesnn.laplace.predictive import Prediction
-from bayesnn.posterior import Posterior
+from bayesnn.posterior import LogDensity, Posterior
 from bayesnn.posterior.coordinates import centre_of
 from bayesnn.posterior.data import stays_outside
 from bayesnn.seeds import generator
@@ -111,8 +111,7 @@ class LaplaceMixture:
             laplace.predict(x, kind, noise=noise, link=link, n_draws=n_draws, seed=seed) for laplace in self.laplaces
         ]
         means, variances = np.stack([p.mean for p in each]), np.stack([p.sd for p in each]) ** 2
-        mean = np.tensordot(self.probabilities, means, axes=1)
-        variance = np.tensordot(self.probabilities, variances + (means - mean) ** 2, axes=1)
+        mean, variance = mixed_moments(self.probabilities, means, variances)
         return Prediction(mean, np.sqrt(variance))
 
     def log_predictive_density(
@@ -143,10 +142,28 @@ def _checked(laplaces: object) -> tuple[Laplace, ...]:
     for laplace in given:
         other = laplace.posterior
         same_kind = repr(other.model) == repr(first.model) and _are_alike(other, first)
-        if not (same_kind and same_rows(first.x, other.x) and same_rows(first.y, other.y)):
+        if not (same_kind and _have_same_data(first, other)):
             wants = "posteriors of one network and one data set"
             raise ArgumentError("laplaces", f"{first!r} and {other!r}", wants)
     return tuple(given)
+
+
+def mixed_moments(shares: FloatArray, means: FloatArray, variances: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return mean and variance (...) of a mixture: shares (m,), means and variances of its components (m, ...).
+
+    Components of no share do not count, whatever their moments: some have none.
+    """
+    counts = shares > 0.0
+    mean = np.tensordot(shares[counts], means[counts], axes=1)
+    return mean, np.tensordot(shares[counts], variances[counts] + (means[counts] - mean) ** 2, axes=1)
+
+
+def _have_same_data(one: Posterior, other: Posterior) -> bool:
+    """Whether both are of the same rows; densities without rows, of the same functions."""
+    if isinstance(one, LogDensity) or isinstance(other, LogDensity):
+        functions = [(getattr(each, "function", None), getattr(each, "gradient", None)) for each in (one, other)]
+        return functions[0] == functions[1]
+    return same_rows(one.x, other.x) and same_rows(one.y, other.y)
 
 
 def _are_alike(one: Posterior, other: Posterior) -> bool:

@@ -127,7 +127,7 @@ def find_optimum(
     Raises
     ------
     ArgumentError
-        If an argument is out of range, or there are no hidden units to hop with.
+        If an argument is out of range, or there are no hidden units to hop with, or no room for a matrix.
     OptimumError
         If ``throw=True`` and the best point is not an optimum.
 
@@ -147,6 +147,9 @@ def find_optimum(
         raise ArgumentError(
             "n_hops", f"{n_hops} for {posterior.network!r}", "0: there are no hidden units to draw anew"
         )
+    if n_hops and not square_fits(posterior.n_weights):
+        got = f"{n_hops} for {posterior.n_weights} weights, whose curvature does not fit in memory"
+        raise ArgumentError("n_hops", got, "0: hops climb by it")
     max_steps = integer_at_least("max_steps", max_steps, 1)
     tolerance = positive_number("tolerance", tolerance)
     starts = _starts(posterior, start, n_starts, seed)

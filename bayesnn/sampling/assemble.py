@@ -83,8 +83,7 @@ def chains_tree(
     tree = xr.DataTree.from_dict(groups, name=TREE_NAME)
     described = {
         "model": repr(model),
-        "likelihood": repr(posterior.likelihood),
-        "prior": repr(posterior.prior),
+        **({"likelihood": repr(posterior.likelihood), "prior": repr(posterior.prior)} if posterior.n_rows else {}),
         "stores_log_likelihood": stores_log_likelihood,
     }
     tree.attrs.update(settings_attribute({**settings, **described}))

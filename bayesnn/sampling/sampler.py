@@ -36,12 +36,13 @@ from bayesnn.sampling.moves import (
     WalkerMove,
 )
 from bayesnn.sampling.moves.mixture import crosses_modes, members_of
+from bayesnn.sampling.path import PosteriorPath
 from bayesnn.sampling.proposal import fitting_move, proposal_of
 from bayesnn.sampling.replicas import begin_replicas
 from bayesnn.sampling.run import KNOWN, Run
 from bayesnn.sampling.schedule import Schedule, Wishes
 from bayesnn.sampling.standstill import standstill
-from bayesnn.sampling.starts import check_marginal_starts, start_points
+from bayesnn.sampling.starts import STARTS, check_marginal_starts, start_points
 from bayesnn.sampling.store import ChainStore
 from bayesnn.sampling.target import Gaussians, Target
 from bayesnn.sampling.watch import Watch
@@ -74,7 +75,8 @@ def sample(
     target : Laplace, sequence of Laplace, LaplaceMixture, LogDensity or Posterior
         The Gaussian at the optimum; its ``posterior`` is what is sampled. For a LogDensity it is made here, at the best
         of a few optima. Of several optima, each has its share of the chains; what weights a mixture has does not
-        matter. :func:`bayesnn.mode_weights` weighs the modes afterwards. A Posterior is for chains that begin far from
+        matter. :func:`bayesnn.mode_weights` weighs the modes afterwards; chains that begin at draws of the prior, or at
+        points of your own, are of no mode. A Posterior is for chains that begin far from
         any optimum, at points of your own such as the ends of a :func:`bayesnn.sampling.journey`.
     num_chains : int, optional
         Independent chains, advanced together; as many as there are points in `start`, else 16, and 8 of replica
@@ -168,6 +170,8 @@ def sample(
     num_samples = integer_at_least("num_samples", num_samples, 4)
     seed = integer_at_least("seed", seed, 0)
     one_of("metric", metric, ("auto", *METRICS))
+    if isinstance(start, str):
+        one_of("start", start, STARTS)
     if num_integration_steps is not None:
         num_integration_steps = integer_at_least("num_integration_steps", num_integration_steps, 1)
     modes = Target.of(target, seed, needs_laplace=False)
@@ -197,6 +201,7 @@ def sample(
     begin_at, left = modes, None
     around_modes = isinstance(start, str) and start != "prior" and bool(modes.laplaces)
     if around_modes and isinstance(move, str) and move == "replica_exchange":
+        PosteriorPath(modes.posterior)  # refuses what has none before the work
         begin_at, left = hopped(modes, num_warmup, seed)
     proposal = proposal_of(begin_at, density.value_and_gradient, move, metric, num_integration_steps)
     if isinstance(proposal, ReplicaExchange):
@@ -277,7 +282,8 @@ def sample(
             warnings.warn(schedule.left.words(), BetterOptimumWarning, stacklevel=3)
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
-    keeps_modes = modes.n_modes > 1 and not crosses_modes(proposal)
+    # Chains that began elsewhere are of whichever mode they came to.
+    keeps_modes = modes.n_modes > 1 and around_modes and not crosses_modes(proposal)
     if keeps_modes:
         settings["n_modes"] = modes.n_modes
     tree = chains_tree(modes, chains, settings, seed, keeps_modes)

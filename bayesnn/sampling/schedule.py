@@ -209,7 +209,7 @@ class Schedule:
 
         random = legacy_state(self._seed, "pilot" if self.pilot is None else "pilot again")
         # Of several modes what is between them is left out: no chain is to be judged by a jump it cannot make.
-        centred = self._target.centred
+        centred = None if self._wishes.start is None else self._target.centred
         pilot = run_pilot(move, log_density, functions, metrics, visited, random, self._wishes.length, centred)
         self.pilot = pilot if self.pilot is None else self.pilot.renewed(pilot)
         move.num_integration_steps = self.pilot.length

@@ -308,3 +308,8 @@ def test_subsamples_of_hdf5_are_those_in_memory(tmp_path):
         ]
     assert np.array_equal(parts[0].x, parts[1].x)
     assert np.array_equal(parts[0].y, parts[1].y)
+
+
+def test_two_rows_teach_nothing():
+    with refuses("sizes", "2", "at least 3 rows"):
+        data_growth(TEACHER, [2, 60], learning=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from bayesnn import DeepLinear
+from bayesnn import DeepLinear, Gaussian, NormalPrior, Posterior
 from bayesnn.landscape import LeastSquares, Point, Way, critical_points, escape, optimality
 from tests.refusals import refuses
 
@@ -142,3 +142,15 @@ def test_of_one_matrix_the_loss_is_convex_and_has_one_critical_point():
     assert point.kept == (0, 1)
     assert point.optimality.verdict is not Point.not_critical
     assert found.saddles == ()
+
+
+def test_a_constant_changes_no_point():
+    loss = loss_of(2, 2, 2)
+    below = LeastSquares(DeepLinear((2, 2, 2)), loss.x, loss.y, constant=-1e3)
+    assert [p.kept for p in critical_points(below).points if p.is_global] == [(0, 1)]
+
+
+def test_a_posterior_has_a_prior_that_moves_the_points():
+    loss = loss_of(2, 2, 2)
+    with refuses("loss", "Posterior", "LeastSquares"):
+        critical_points(Posterior(DeepLinear((2, 2, 2)), loss.x, loss.y, Gaussian(1.0), NormalPrior(1.0)))

@@ -3,10 +3,12 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 from bayesnn.laplace import LaplaceMixture, fit_laplace
+from bayesnn.laplace.mixture import mixed_moments
 from bayesnn.models import MLP
 from bayesnn.optimum import find_optimum
-from bayesnn.posterior import Bernoulli, Gaussian, NormalPrior, Posterior
+from bayesnn.posterior import Bernoulli, Gaussian, NormalPrior, Posterior, StudentT
 from tests.refusals import refuses
+from tests.two_modes import MASSES, MEANS, two_modes
 
 NEW_X = np.array([[0.0], [0.7], [-3.0]])
 WEIGHTS = (2.0, 1.0, 5.0)
@@ -402,3 +404,24 @@ def test_modes_weigh_as_much_as_all_their_images():
     odds = np.log(LaplaceMixture([both, at_rest]).probabilities)
     expected = both.log_marginal_likelihood - at_rest.log_marginal_likelihood + np.log(2.0)
     assert odds[0] - odds[1] == pytest.approx(expected)
+
+
+def test_components_of_no_share_do_not_count_whatever_their_moments():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20, 1))
+    post = Posterior(MLP(1, (), 1), x, x[:, 0], StudentT(2.0, 0.3), NormalPrior(1.0))
+    one = at_optimum(post)
+    mixture = LaplaceMixture([one, fit_laplace(post, one.mean + 0.1)], [1.0, 0.0])
+    np.testing.assert_array_equal(mixture.predict(NEW_X, noise=True).sd, one.predict(NEW_X, noise=True).sd)
+    mean, variance = mixed_moments(np.array([0.0, 1.0]), np.array([[np.inf], [2.0]]), np.array([[np.nan], [3.0]]))
+    assert (mean, variance) == (2.0, 3.0)
+
+
+def test_modes_of_a_mere_density_are_mixed():
+    target = two_modes()
+    found = LaplaceMixture([fit_laplace(target, mean, curvature="hessian") for mean in MEANS])
+    np.testing.assert_allclose(found.probabilities, MASSES, rtol=1e-5)
+    assert np.array_equal(found.best.mean, MEANS[1])
+    other = fit_laplace(two_modes(), MEANS[0], curvature="hessian")
+    with refuses("laplaces", "LogDensity", "one network"):
+        LaplaceMixture([found.best, other])

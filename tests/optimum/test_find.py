@@ -11,6 +11,7 @@ from bayesnn.optimum.descent import Descent
 from bayesnn.posterior import FlatPrior, Gaussian, NormalPrior, Posterior
 from tests import oracles
 from tests.optimum.test_certificate import saddle_posterior
+from tests.refusals import refuses
 
 
 def all_of(optimum):
@@ -316,3 +317,9 @@ def test_ctrl_c_in_the_searches_beside_the_optimum_keeps_it(teacher_posterior, t
     assert np.array_equal(found.weights, teacher_optimum.weights)
     assert found.certificate.is_optimum
     assert found.certificate.return_distance is None
+
+
+def test_hops_want_room_for_a_matrix(teacher_posterior, monkeypatch):
+    monkeypatch.setattr(find_module, "square_fits", lambda k: False)
+    with refuses("n_hops", "does not fit in memory", "0"):
+        find_optimum(teacher_posterior, method="l-bfgs", n_hops=4)

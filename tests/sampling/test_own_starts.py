@@ -10,6 +10,7 @@ from bayesnn import (
     FunctionModel,
     Gaussian,
     HeteroscedasticGaussian,
+    LogDensity,
     NormalPrior,
     Posterior,
     add_predictions,
@@ -226,3 +227,8 @@ def test_monitored_outputs_of_integers_outside_memory_are_of_floats(tmp_path):
     expected = weights[..., :1] + weights[..., 1:] * rows.astype(float) ** 2 / 1e4
     np.testing.assert_allclose(tree["monitor"]["f"].values[..., 0], expected, rtol=1e-12)
     assert set(seen) == {np.ndarray}
+
+
+def test_a_mere_density_has_no_likelihood_to_name():
+    target = LogDensity(lambda w: -0.5 * (w**2).sum(-1), ("a", "b"), gradient=lambda w: -w, vectorized=True)
+    assert "likelihood" not in settings_of(sample(target, num_chains=4, num_warmup=10, num_samples=4, seed=0))

@@ -4,6 +4,7 @@ import emcee
 import numpy as np
 import pytest
 
+import bayesnn.sampling.sampler as sampler_module
 from bayesnn.chain_statistics import ess
 from bayesnn.laplace import fit_laplace
 from bayesnn.models import MLP
@@ -155,3 +156,30 @@ def test_refusals_name_the_arguments_there_are(teacher_laplace):
         log_evidence(density)
     with refuses("move", "'microcanonical' for one weight", "another"):
         sample(density, move="microcanonical")
+
+
+@pytest.mark.parametrize("start", ["prior", "points"])
+def test_chains_that_began_at_no_optimum_are_of_no_mode(pair_of_optima, start):
+    points = pair_of_optima[0].sample(6, seed=0)
+    tree = sample(
+        pair_of_optima,
+        move="hmc",
+        num_chains=6,
+        start=points if start == "points" else start,
+        num_warmup=20,
+        num_samples=4,
+        seed=0,
+    )
+    assert "modes" not in tree.children
+    assert "mode" not in tree["posterior"].coords
+
+
+def test_replica_exchange_is_refused_before_the_hops(pair_of_optima, monkeypatch, tmp_path):
+    monkeypatch.setattr(sampler_module, "hopped", lambda *_: pytest.fail("hopped"))
+    with refuses("start", "'laplce'", "'laplace'"):
+        sample(pair_of_optima, start="laplce")
+    np.save(tmp_path / "x.npy", pair_of_optima[0].posterior.x)
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    outside = Posterior(MLP(1, (2,), 1), x, pair_of_optima[0].posterior.y, Gaussian(0.3), NormalPrior(1.0))
+    with refuses("posterior", "x of type memmap", "in memory"):
+        sample([fit_laplace(outside, each.mean) for each in pair_of_optima], move="replica_exchange")
