@@ -162,7 +162,7 @@ def test_laplace(teacher_laplace, call, argument, got, wants):
         ({"max_rounds": True}, "max_rounds", "True", "an integer of at least 1"),
         ({"tolerance": -1.0}, "tolerance", "-1.0", "a finite number above 0"),
         ({"seed": -1}, "seed", "-1", "an integer of at least 0"),
-        ({"optimum": np.zeros(8)}, "weights", "shape (8,)", "9"),
+        ({"optimum": np.zeros(8)}, "optimum", "shape (8,)", "9"),
     ],
 )
 def test_maximize_evidence(teacher_posterior, spoiled, argument, got, wants):
