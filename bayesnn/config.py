@@ -174,7 +174,7 @@ def parse_config(tables: dict[str, Any]) -> RunConfig:
     if sampling.move in AROUND_ONE and sampling.n_modes > 1:
         got = f"{sampling.move!r} for n_modes = {sampling.n_modes}"
         raise ArgumentError("sampling.move", got, "another: this one proposes around one Gaussian")
-    keeps_modes = sampling.move not in ("auto", "replica_exchange")
+    keeps_modes = sampling.move not in ("auto", "replica_exchange") and sampling.start != "prior"
     if keeps_modes and sampling.num_chains is not None and sampling.num_chains < 2 * sampling.n_modes:
         got = f"{sampling.num_chains} for n_modes = {sampling.n_modes}"
         raise ArgumentError("sampling.num_chains", got, "at least 2 for each mode")

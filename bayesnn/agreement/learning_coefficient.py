@@ -150,7 +150,7 @@ def learning_coefficient(
     # Where the prior is flat all is from the data, whatever little is put in its place; it must not overflow.
     floor = FLAT * np.maximum(beta * curvature.diagonal(), np.finfo(float).tiny / FLAT)
     scale = 1.0 / np.sqrt(np.where(prior.precision > 0.0, prior.precision, floor))
-    shares = np.clip(np.linalg.eigvalsh(beta * curvature * np.outer(scale, scale)), 0.0, None)
+    shares = np.clip(np.linalg.eigvalsh(beta * curvature * scale * scale[:, None]), 0.0, None)
     return LearningCoefficient(
         value=float(beta * (losses.mean() - here)),
         error=float(beta * losses.std() / np.sqrt(effective)),
@@ -212,7 +212,7 @@ def _n_flat(posterior: Posterior, curvature: FloatArray) -> int:
     own = of_weights.diagonal()
     known = own > NO_CURVATURE * prior
     scale = 1.0 / np.sqrt(np.where(known, own, 1.0))
-    eigenvalues, directions = np.linalg.eigh(of_weights * np.outer(scale, scale))
+    eigenvalues, directions = np.linalg.eigh(of_weights * scale * scale[:, None])
     rounding = (
         len(own) * np.finfo(float).eps * (directions**2).T @ np.where(known, prior / np.where(known, own, 1.0), 0.0)
     )

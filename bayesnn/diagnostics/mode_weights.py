@@ -58,7 +58,8 @@ def mode_weights(tree: xr.DataTree, method: str = "stacking", *, extend_tree: bo
     Parameters
     ----------
     tree : xarray.DataTree
-        From :func:`bayesnn.sample` of several optima; of a single one its weight is 1.
+        From :func:`bayesnn.sample` of several optima, at which chains began; of a single one, and where they began
+        elsewhere, all are one mode of weight 1.
     method : {"stacking", "evidence", "equal"}
         ``"stacking"`` maximises the log score of the mixture over the rows, each left out in turn by Pareto-smoothed
         importance sampling; ``"evidence"`` is in proportion to the Laplace evidences, those of all symmetric images, as

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import MethodType
 from typing import cast
 
 import numpy as np
@@ -158,11 +159,18 @@ def mixed_moments(shares: FloatArray, means: FloatArray, variances: FloatArray) 
     return mean, np.tensordot(shares[counts], variances[counts] + (means[counts] - mean) ** 2, axes=1)
 
 
+def same_functions(one: Posterior, other: Posterior) -> bool:
+    """Whether both are densities by one function and one gradient; methods of one object are one."""
+    if not (isinstance(one, LogDensity) and isinstance(other, LogDensity)):
+        return False
+    pairs = [(one.function, other.function), (one.gradient, other.gradient)]
+    return all(a is b or (isinstance(a, MethodType) and isinstance(b, MethodType) and a == b) for a, b in pairs)
+
+
 def _have_same_data(one: Posterior, other: Posterior) -> bool:
     """Whether both are of the same rows; densities without rows, of the same functions."""
     if isinstance(one, LogDensity) or isinstance(other, LogDensity):
-        functions = [(getattr(each, "function", None), getattr(each, "gradient", None)) for each in (one, other)]
-        return functions[0] == functions[1]
+        return same_functions(one, other)
     return same_rows(one.x, other.x) and same_rows(one.y, other.y)
 
 

@@ -68,7 +68,7 @@ def load_laplace(path: str | os.PathLike[str], posterior: Posterior) -> Laplace:
         From :func:`save_laplace`.
     posterior : Posterior
         What it is the Laplace posterior of: the same network, likelihood, prior and number of rows as when it was
-        saved.
+        saved. Networks are told apart by their repr; a class of your own without one, by its name and its weights'.
 
     Returns
     -------

@@ -294,13 +294,16 @@ class MLP:
             step = max(1, ELEMENTS_AT_A_TIME // max(inputs * self.hidden[0], inputs * (inputs + 1) // 2))
         else:
             step = max(1, ELEMENTS_AT_A_TIME // (directions.shape[0] * max(self.widths)))
+        if len(self.hidden) == 1:
+            whole = np.zeros((self.n_weights, self.n_weights))
+            for start in range(0, x.shape[0], step):
+                rows = slice(start, start + step)
+                whole += one_layer_hessian(self._trace(batch, x[rows]), cotangent[rows])
+            return directions @ whole
         result = np.zeros_like(directions)
         for start in range(0, x.shape[0], step):
             rows = slice(start, start + step)
             trace = self._trace(batch, x[rows])
-            if len(self.hidden) == 1:
-                result += directions @ one_layer_hessian(trace, cotangent[rows])
-                continue
             part = np.empty_like(directions)
             for layer, weight_part, delta in hessian_products(trace, self._layers(directions), cotangent[rows]):
                 self._put(part, layer, weight_part, delta)

@@ -223,7 +223,7 @@ def _rank_of_data(posterior: Posterior, weights: FloatArray, ggn: FloatArray) ->
     none = max(posterior.n_rows, posterior.n_weights) * np.finfo(float).eps * singular.max(initial=0.0)
     taken, others = left[:, singular > none], factor.upper[:, ~flat] / np.sqrt(precision[~flat])
     informed = np.linalg.svd(others - taken @ (taken.T @ others), compute_uv=False)
-    return factor.rank, taken.shape[1] + int((informed > 1.0).sum())
+    return factor.rank, min(factor.rank, taken.shape[1] + int((informed > 1.0).sum()))
 
 
 def _n_positive(matrix: FloatArray) -> int:

@@ -193,13 +193,13 @@ def sample(
         wants = f"a multiple of {m}, at least {2 * m}: whole ensembles in each, with R-hat between them"
         raise ArgumentError("num_ensembles", f"{num_ensembles} for {m} optima", wants)
     num_chains = num_chains or DEFAULT_CHAINS
-    if not exchanges:
+    around_modes = isinstance(start, str) and start != "prior" and bool(modes.laplaces)
+    if around_modes and not exchanges:
         modes.mode_of_chains(num_chains)  # refuses too few
     if not modes.laplaces:
         modes = replace(modes, starts=start_points(modes, start, num_chains, seed))
     density = density_of(modes.posterior)
     begin_at, left = modes, None
-    around_modes = isinstance(start, str) and start != "prior" and bool(modes.laplaces)
     if around_modes and isinstance(move, str) and move == "replica_exchange":
         PosteriorPath(modes.posterior)  # refuses what has none before the work
         begin_at, left = hopped(modes, num_warmup, seed)

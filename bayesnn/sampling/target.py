@@ -13,7 +13,7 @@ from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
 from bayesnn.factor import PrecisionFactor, factor_rows
 from bayesnn.laplace import Laplace, LaplaceMixture, fit_laplace
-from bayesnn.laplace.mixture import same_rows
+from bayesnn.laplace.mixture import same_functions, same_rows
 from bayesnn.models import nearest_image
 from bayesnn.optimum import find_optimum, uninterrupted
 from bayesnn.optimum.find import SAME_OPTIMUM_SD
@@ -179,7 +179,7 @@ def _check_same_density(first: Laplace, laplace: Laplace) -> None:
     if one is other:
         return
     if isinstance(one, LogDensity) and isinstance(other, LogDensity):
-        if one.function is other.function and one.gradient is other.gradient:
+        if same_functions(one, other):
             return
         raise _differ("function", repr(one), f"another {other!r}")
     if repr(one.network) != repr(other.network) or one.n_weights != other.n_weights:

@@ -1,7 +1,9 @@
 """The compiled kernel against the NumPy path, which is its oracle."""
 
 import os
+from importlib import import_module
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 import pytest
@@ -392,14 +394,18 @@ def test_weights_that_may_not_be_written_will_do(teacher_laplace):
 
 
 def test_older_kernels_are_forgotten_where_numba_was_told_to_keep_them(tmp_path, monkeypatch):
-    sources, elsewhere = tmp_path / "fused", tmp_path / "cache" / "fused_0123"
-    for folder in (sources, elsewhere):
+    sources = tmp_path / "fused"
+    locator: Any = import_module("numba.core.caching")._CacheLocator
+    elsewhere = tmp_path / "cache" / locator.get_suitable_cache_subpath(str(sources / "a.py"))
+    another = tmp_path / "cache" / "fused_0123"
+    for folder in (sources, elsewhere, another):
         folder.mkdir(parents=True)
+        (folder / "a.f-1.py313.nbi").write_text("old")
     (sources / "a.py").write_text("1")
-    (elsewhere / "a.f-1.py313.nbi").write_text("old")
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "cache"))
     forget_older(sources)
     assert [path.name for path in elsewhere.iterdir()] == [STAMP]
     (elsewhere / "a.f-1.py313.nbi").write_text("new")
     forget_older(sources)
     assert len(list(elsewhere.iterdir())) == 2
+    assert [path.name for path in another.iterdir()] == ["a.f-1.py313.nbi"]

@@ -26,14 +26,24 @@ def forget_older(folder: Path) -> None:
     digest = hashlib.sha256()
     for source in sorted(folder.glob("*.py")):
         digest.update(source.read_bytes())
-    config: Any = import_module("numba.core.config")
-    elsewhere = list(Path(config.CACHE_DIR).glob(f"{folder.name}_*")) if config.CACHE_DIR else []
-    for cache in (folder / "__pycache__", *elsewhere):
+    for cache in (folder / "__pycache__", *_elsewhere(folder)):
         stamp = cache / STAMP
         with suppress(OSError):
             if stamp.exists() and stamp.read_text() == digest.hexdigest():
                 continue
             for index in cache.glob("*.nbi"):
                 index.unlink(missing_ok=True)
-            cache.mkdir(exist_ok=True)
+            cache.mkdir(parents=True, exist_ok=True)
             stamp.write_text(digest.hexdigest())
+
+
+def _elsewhere(folder: Path) -> list[Path]:
+    """Return the folder under ``NUMBA_CACHE_DIR`` that Numba keeps for sources in this one; none where that is unset.
+
+    Its name has a digest of the path of the sources: every installation has its own.
+    """
+    config: Any = import_module("numba.core.config")
+    if not config.CACHE_DIR:
+        return []
+    name = hashlib.sha1(str(folder).encode(), usedforsecurity=False).hexdigest()
+    return [Path(config.CACHE_DIR) / f"{folder.name}_{name}"]
