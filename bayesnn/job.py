@@ -229,18 +229,18 @@ def tuned_optimum(posterior: Posterior, config: RunConfig, progress: bool | None
 def _chains_of_a_mode(config: RunConfig, posterior: Posterior, n_modes: int) -> int:
     """Count the chains that stay in each of so many modes; all, where they cross."""
     move, given = config.sampling.move, config.sampling.num_chains
-    if config.sampling.start == "prior":
-        n_modes = 1  # chains that begin at no optimum are of no mode
     if move == "auto":
         move = fitting_move(Target(posterior))
         move = "replica_exchange" if n_modes > 1 and move == "marginal_hmc" else move
-    return given or DEFAULT_SYSTEMS if move == "replica_exchange" else (given or DEFAULT_CHAINS) // n_modes
+    if move == "replica_exchange":
+        return given or DEFAULT_SYSTEMS
+    # Chains that begin at no optimum are of no mode.
+    return (given or DEFAULT_CHAINS) // (1 if config.sampling.start == "prior" else n_modes)
 
 
 def _check_chains(config: RunConfig, posterior: Posterior) -> None:
     """Refuse fewer chains than the modes take, and a move the network cannot have, before anything is searched for."""
-    n_modes = 1 if config.sampling.start == "prior" else config.sampling.n_modes
-    move = config.sampling.move
+    n_modes, move = config.sampling.n_modes, config.sampling.move
     if move == "marginal_hmc":
         try:
             posterior.marginal()

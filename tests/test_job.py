@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import arviz as az
 import numpy as np
@@ -14,7 +15,7 @@ import bayesnn.job as job_module
 from bayesnn.agreement import Verdict
 from bayesnn.config import OutputConfig, parse_config, read_config
 from bayesnn.files import shipped
-from bayesnn.job import run_job
+from bayesnn.job import load_data, run_job
 from bayesnn.laplace import fit_laplace
 from bayesnn.models import random_images
 from bayesnn.optimum.climb import Climb
@@ -384,3 +385,13 @@ def test_a_move_the_network_cannot_have_is_refused_before_the_search(hidden, bia
     tables = {"data": {"path": "one.csv"}, "model": {"hidden": hidden, "bias": bias}, "sampling": {"move": move}}
     with refuses("sampling.move", f"'{move}' for", wants):
         run_job(parse_config(tables), progress=False)
+
+
+def test_chains_that_begin_at_draws_of_the_prior_cross_too_and_are_as_many_as_they_are():
+    config = parse_config({"data": {"name": "yacht"}, "sampling": {"n_modes": 4, "start": "prior"}})
+    posterior = job_module.untuned_posterior(config, load_data(config, Path()))
+    assert job_module._chains_of_a_mode(config, posterior, 4) == job_module.DEFAULT_SYSTEMS
+    kept = config.model_copy(update={"sampling": config.sampling.model_copy(update={"move": "marginal_hmc"})})
+    assert job_module._chains_of_a_mode(kept, posterior, 4) == job_module.DEFAULT_CHAINS
+    around = kept.model_copy(update={"sampling": kept.sampling.model_copy(update={"start": "laplace"})})
+    assert job_module._chains_of_a_mode(around, posterior, 4) == job_module.DEFAULT_CHAINS // 4

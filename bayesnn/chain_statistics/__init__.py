@@ -4,13 +4,12 @@ from bayesnn.chain_statistics.ensembles import autocorrelation_time, ensemble_es
 from bayesnn.chain_statistics.layout import Layout
 from bayesnn.chain_statistics.nested_rhat import NestedRhat, nested_rhat, nested_rhat_band, nested_rhat_with_band
 from bayesnn.chain_statistics.rank_normalised import ess, rhat
-from bayesnn.chain_statistics.short_chains import effective_draws
+from bayesnn.chain_statistics.short_chains import variance_of_mean
 
 __all__ = [
     "Layout",
     "NestedRhat",
     "autocorrelation_time",
-    "effective_draws",
     "ensemble_ess",
     "ensemble_rhat",
     "ess",
@@ -18,4 +17,5 @@ __all__ = [
     "nested_rhat_band",
     "nested_rhat_with_band",
     "rhat",
+    "variance_of_mean",
 ]

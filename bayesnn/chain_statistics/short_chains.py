@@ -1,4 +1,4 @@
-"""How many independent draws a chain is worth that is too short to know its own mean."""
+"""What the mean of a chain is worth that is too short to know it."""
 
 import numpy as np
 
@@ -9,46 +9,19 @@ from bayesnn.arrays import FloatArray
 ROUNDS = 30
 
 
-def effective_draws(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
-    r"""Independent draws worth one chain, from autocovariances within chains pooled over all of them.
+def variance_of_mean(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
+    r"""Variance of one chain's mean, from autocovariances within chains pooled over all of them.
 
     Differences *between* chains do not enter, unlike in :func:`ess`: chains that disagree shall not seem to have a
     reason to. With :math:`\gamma_t` the autocovariances, :math:`\bar x` the chain's mean and `v` its variance,
 
     .. math:: E\,c_t = \gamma_t + v - 2\,\mathrm{cov}(x_n, \bar x), \qquad
-              v = \frac1N\sum_{|t|<N}(1 - |t|/N)\,\gamma_t, \qquad N_{eff} = \gamma_0 / v,
+              v = \frac1N\sum_{|t|<N}(1 - |t|/N)\,\gamma_t,
 
     where :math:`c_t` are the autocovariances about each chain's own mean, and the covariance, itself a sum of
     :math:`\gamma_t`, is averaged over the draws `n` that have one `t` later. All are solved together, the sums cut by
-    Geyer's initial monotone sequence (Geyer 1992, Statistical Science 7, section 3.3). A chain shorter than some ten
-    autocorrelation times cannot know its memory, and seems worth more than it is.
-
-    Parameters
-    ----------
-    draws : ndarray (chains, draws, ...)
-        At least 2 draws.
-
-    Returns
-    -------
-    effective : ndarray (...)
-        Effective draws of one chain.
-    freedom : ndarray (...)
-        Degrees of freedom of `v` as an estimate, for chains that are independent.
-
-    Examples
-    --------
-    >>> effective, _ = effective_draws(np.random.default_rng(0).standard_normal((500, 10)))
-    >>> bool(abs(effective - 10) < 1)
-    True
-    """
-    total, variance, freedom = _variance_of_mean(draws.reshape(*draws.shape[:2], -1))
-    varies = variance > 0
-    effective = np.where(varies, total / np.where(varies, variance, 1.0), draws.shape[1])
-    return effective.reshape(draws.shape[2:]), freedom.reshape(draws.shape[2:])
-
-
-def variance_of_mean(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
-    r"""Variance of one chain's mean, from autocovariances within chains: `v` of :func:`effective_draws`.
+    Geyer's initial monotone sequence (Geyer 1992, Statistical Science 7, section 3.3). A chain of a few
+    autocorrelation times cannot know its memory, and its mean seems surer than it is.
 
     Parameters
     ----------
@@ -67,12 +40,7 @@ def variance_of_mean(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
     >>> bool(abs(variance - 0.1) < 0.01)
     True
     """
-    _, variance, freedom = _variance_of_mean(draws.reshape(*draws.shape[:2], -1))
-    return variance.reshape(draws.shape[2:]), freedom.reshape(draws.shape[2:])
-
-
-def _variance_of_mean(flat: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return variances of draws (chains, draws, q) and of a chain's mean (q,), and its degrees of freedom."""
+    flat = draws.reshape(*draws.shape[:2], -1)
     num_chains, size = flat.shape[:2]
     fades = (1.0 - np.arange(size, dtype=np.float64) / size)[:, None]
     about_means = _autocovariances(flat)
@@ -88,7 +56,7 @@ def _variance_of_mean(flat: FloatArray) -> tuple[FloatArray, FloatArray, FloatAr
         hidden = _hidden(kept, variance)
     # Relative variance of a truncated sum: 2 (2 w + 1) / (chains * draws), Sokal (1997), section 3.
     freedom = np.maximum(num_chains * size / (2.0 * window + 1.0), 1.0)
-    return total, variance, freedom
+    return variance.reshape(draws.shape[2:]), freedom.reshape(draws.shape[2:])
 
 
 def _autocovariances(draws: FloatArray) -> FloatArray:

@@ -1,6 +1,7 @@
 """Functions of weights and inputs, with their derivatives."""
 
 from bayesnn.models.activations import ACTIVATIONS, Activation
+from bayesnn.models.coinciding import log_coinciding
 from bayesnn.models.constants import WithConstants
 from bayesnn.models.deep_linear import DeepLinear
 from bayesnn.models.function import FunctionModel
@@ -14,7 +15,6 @@ from bayesnn.models.state_space import StateSpace, companion, filtered, windows
 from bayesnn.models.symmetry import (
     Symmetries,
     canonicalize,
-    log_coinciding,
     log_symmetry_order,
     nearest_image,
     nearest_images,

@@ -1,19 +1,19 @@
 """Weight symmetries of MLPs: permuting hidden units, and flipping their signs where the activation is odd."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from bayesnn.arrays import ArrayLike, BoolArray, FloatArray, IntArray
+from bayesnn.arrays import ArrayLike, BoolArray, FloatArray
 from bayesnn.checks import describe
 from bayesnn.errors import ArgumentError
 from bayesnn.models.constants import WithConstants
 from bayesnn.models.mlp import MLP
 from bayesnn.models.model import Model, block_slices
 from bayesnn.models.standardised import StandardWeights
+from bayesnn.models.units import layer_arrays, move_units, unit_columns
 
 # Coordinate descent over layers ends after this many sweeps at the latest; one layer needs one sweep.
 MAX_SWEEPS = 50
@@ -66,9 +66,11 @@ class Symmetries:
         alike, centred = [True] * n_layers, [is_odd] * n_layers
         for layer in range(n_layers):
             if prior_precision is not None:
-                alike[layer] &= _are_alike(_units(inner, _split(inner, prior_precision[: inner.n_weights]), layer))
+                alike[layer] &= _are_alike(
+                    unit_columns(inner, layer_arrays(inner, prior_precision[: inner.n_weights]), layer)
+                )
             for centre in centres:
-                means = _units(inner, _split(inner, centre[: inner.n_weights]), layer)
+                means = unit_columns(inner, layer_arrays(inner, centre[: inner.n_weights]), layer)
                 alike[layer] &= _are_alike(means)
                 centred[layer] &= not means.any()
         return Symmetries(tuple(alike), tuple(centred))
@@ -108,76 +110,6 @@ def log_symmetry_order(model: Model, symmetries: Symmetries | None = None) -> fl
     )
 
 
-def log_coinciding(
-    model: Model,
-    weights: FloatArray,
-    reach: FloatArray,
-    is_near: Callable[[FloatArray], bool],
-    symmetries: Symmetries | None = None,
-) -> float:
-    """Log of the number of a weight vector's symmetric images that are where it is.
-
-    Units that are alike may change places there, and those whose in- and outgoing weights are all 0 their signs, layer
-    by layer.
-
-    Parameters
-    ----------
-    model : Model
-        Whose; 0 for models whose symmetries are not known.
-    weights : ndarray (k,)
-        The vector.
-    reach : ndarray (k,)
-        How far each weight of an image that counts as the same may be at most.
-    is_near : callable
-        Whether an image (k,) within reach counts as the same.
-    symmetries : Symmetries, optional
-        As for :func:`log_symmetry_order`.
-
-    Examples
-    --------
-    >>> net, twins = MLP(1, (2,), 1, bias=False), np.array([1.0, -1.0, 3.0, -3.0])
-    >>> round(math.exp(log_coinciding(net, twins, np.full(4, 1e-9), lambda image: True)))
-    2
-    """
-    those = symmetries or Symmetries.of(model)
-    if isinstance(model, WithConstants | StandardWeights):
-        k = model.model.n_weights
-
-        def is_whole_near(image: FloatArray) -> bool:
-            return is_near(np.concatenate([image, weights[k:]]))
-
-        return log_coinciding(model.model, weights[:k], reach[:k], is_whole_near, those)
-    if not isinstance(model, MLP):
-        return 0.0
-    total = 0.0
-    for layer, width in enumerate(model.hidden):
-        units, within = (_units(model, _split(model, each), layer) for each in (weights, reach))
-        places, permutes, flips = np.arange(width), those.permutes[layer], those.flips[layer]
-
-        def stays(order: IntArray, turned: BoolArray, layer: int = layer) -> bool:
-            arrays = _split(model, weights)
-            _move_units(model, arrays, layer, order, np.where(turned, -1.0, 1.0))
-            return is_near(np.concatenate([part.ravel() for part in arrays]))
-
-        idle: BoolArray = (2.0 * np.abs(units) <= within).all(axis=0) & flips
-        total += math.log(2.0) * sum(stays(places, places == unit) for unit in places[idle])
-        sizes = np.zeros(width, dtype=np.int64)  # of the groups of units that are alike, at the first of each
-        for unit in range(width if permutes else 0):
-            same = (np.abs(units - units[:, [unit]]) <= within).all(axis=0)
-            opposite = (np.abs(units + units[:, [unit]]) <= within).all(axis=0) & flips
-            for other in np.flatnonzero((same | opposite) & (sizes > 0)):
-                order = places.copy()
-                order[unit], order[other] = other, unit
-                both = (places == unit) | (places == other)
-                if (same[other] and stays(order, both & False)) or (opposite[other] and stays(order, both)):
-                    sizes[other] += 1
-                    break
-            else:
-                sizes[unit] = 1
-        total += sum(math.lgamma(size + 1) for size in sizes)
-    return total
-
-
 def random_images(model: Model, weights: FloatArray, random: np.random.RandomState) -> FloatArray:
     """Draw for each weight vector one of its symmetric images, all equally likely.
 
@@ -211,11 +143,11 @@ def random_images(model: Model, weights: FloatArray, random: np.random.RandomSta
         return weights.copy()
     images = np.empty_like(weights)
     for row, image in zip(weights, images, strict=True):
-        arrays = _split(model, row)
+        arrays = layer_arrays(model, row)
         for layer, width in enumerate(model.hidden):
             order = random.permutation(width)
             flipped = random.random_sample(width) < (0.5 if model.activation.is_odd else 0.0)
-            _move_units(model, arrays, layer, order, np.where(flipped, -1.0, 1.0))
+            move_units(model, arrays, layer, order, np.where(flipped, -1.0, 1.0))
         image[:] = np.concatenate([part.ravel() for part in arrays])
     return images
 
@@ -255,8 +187,8 @@ def nearest_image(
     if not isinstance(model, MLP):
         return weights.copy()
     those = symmetries or Symmetries.of(model)
-    arrays = _split(model, weights)
-    targets = _split(model, reference)
+    arrays = layer_arrays(model, weights)
+    targets = layer_arrays(model, reference)
     for _ in range(MAX_SWEEPS):
         moved = [_align_layer(model, arrays, targets, layer, those) for layer in range(len(model.hidden))]
         if not any(moved):
@@ -345,7 +277,7 @@ def canonicalize(model: Model, weights: ArrayLike, reference: ArrayLike) -> Floa
 
 def _surely_nearest(model: MLP, flat: FloatArray, reference: FloatArray, symmetries: Symmetries) -> BoolArray:
     """Whether each unit of each draw (s, k) matches its own counterpart best: then no image is nearer."""
-    targets = _split(model, reference)
+    targets = layer_arrays(model, reference)
     pieces = [
         flat[:, place].reshape(-1, *block.shape)
         for block, place in zip(model.weight_blocks, block_slices(model.weight_blocks), strict=True)
@@ -365,25 +297,11 @@ def _surely_nearest(model: MLP, flat: FloatArray, reference: FloatArray, symmetr
     return sure
 
 
-def _split(model: MLP, weights: FloatArray) -> list[FloatArray]:
-    blocks = model.weight_blocks
-    return [
-        weights[place].reshape(block.shape).copy() for block, place in zip(blocks, block_slices(blocks), strict=True)
-    ]
-
-
-def _units(model: MLP, parts: list[FloatArray], layer: int) -> FloatArray:
-    """Stack what belongs to each unit of one hidden layer, in- and outgoing, in columns."""
-    stride = 2 if model.bias else 1
-    rows = [np.atleast_2d(parts[i]) for i in range(stride * layer, stride * (layer + 1))]
-    return np.concatenate([*rows, parts[stride * (layer + 1)].T], axis=0)
-
-
 def _align_layer(
     model: MLP, arrays: list[FloatArray], targets: list[FloatArray], layer: int, symmetries: Symmetries
 ) -> bool:
     """Permute and flip the units of one hidden layer in place; return whether anything changed."""
-    mine, theirs = _units(model, arrays, layer), _units(model, targets, layer)
+    mine, theirs = unit_columns(model, arrays, layer), unit_columns(model, targets, layer)
     agreement = theirs.T @ mine  # |u - v|^2 = |u|^2 + |v|^2 - 2 u.v: only the product depends on the match
     flips, order = symmetries.flips[layer], np.arange(len(agreement))
     if symmetries.permutes[layer]:
@@ -392,14 +310,5 @@ def _align_layer(
     signs = np.where(matched < 0, -1.0, 1.0) if flips else np.ones(len(order))
     if np.array_equal(order, np.arange(len(order))) and np.all(signs > 0):
         return False
-    _move_units(model, arrays, layer, order, signs)
+    move_units(model, arrays, layer, order, signs)
     return True
-
-
-def _move_units(model: MLP, arrays: list[FloatArray], layer: int, order: IntArray, signs: FloatArray) -> None:
-    """Permute and flip the units of one hidden layer in place."""
-    stride = 2 if model.bias else 1
-    for i in range(stride * layer, stride * (layer + 1)):
-        arrays[i] = arrays[i][..., order] * signs
-    outgoing = stride * (layer + 1)
-    arrays[outgoing] = arrays[outgoing][order] * signs[:, None]

@@ -193,14 +193,14 @@ def sample(
         wants = f"a multiple of {m}, at least {2 * m}: whole ensembles in each, with R-hat between them"
         raise ArgumentError("num_ensembles", f"{num_ensembles} for {m} optima", wants)
     num_chains = num_chains or DEFAULT_CHAINS
-    around_modes = isinstance(start, str) and start != "prior" and bool(modes.laplaces)
-    if around_modes and not exchanges:
+    around_optima = start if isinstance(start, str) and start != "prior" else None
+    if around_optima and not exchanges and modes.laplaces:
         modes.mode_of_chains(num_chains)  # refuses too few
     if not modes.laplaces:
         modes = replace(modes, starts=start_points(modes, start, num_chains, seed))
     density = density_of(modes.posterior)
     begin_at, left = modes, None
-    if around_modes and isinstance(move, str) and move == "replica_exchange":
+    if around_optima and isinstance(move, str) and move == "replica_exchange":
         PosteriorPath(modes.posterior)  # refuses what has none before the work
         begin_at, left = hopped(modes, num_warmup, seed)
     proposal = proposal_of(begin_at, density.value_and_gradient, move, metric, num_integration_steps)
@@ -216,13 +216,12 @@ def sample(
     if isinstance(move, WalkerMove):
         sds = np.sqrt(modes.best.posterior_variance) if modes.laplaces else first_metric("diagonal", modes).scale
         check_gradients(move, density.log_density, points, sds, seed)
-    around_optimum = start if isinstance(start, str) and start != "prior" else None
     # A Gaussian of the user's own is where chains are wanted.
     own_gaussian = isinstance(move, TrackedMove) and any(isinstance(m, PCN | IndependenceT) for m in members_of(move))
     wishes = Wishes(
         metric if isinstance(move, str) else None,
         num_integration_steps,
-        around_optimum,
+        around_optima,
         may_start_anew=not own_gaussian,
     )
     functions = Monitor.of(modes.posterior).values
@@ -283,7 +282,7 @@ def sample(
     if schedule.pilot is not None:
         settings["metric_reason"] = schedule.pilot.reason
     # Chains that began elsewhere are of whichever mode they came to.
-    keeps_modes = modes.n_modes > 1 and around_modes and not crosses_modes(proposal)
+    keeps_modes = modes.n_modes > 1 and around_optima is not None and not crosses_modes(proposal)
     if keeps_modes:
         settings["n_modes"] = modes.n_modes
     tree = chains_tree(modes, chains, settings, seed, keeps_modes)

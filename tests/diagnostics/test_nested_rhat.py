@@ -8,7 +8,7 @@ from arviz_stats.base import array_stats
 from scipy.signal import lfilter
 
 from bayesnn.agreement import compare
-from bayesnn.chain_statistics import effective_draws, nested_rhat, nested_rhat_band, nested_rhat_with_band
+from bayesnn.chain_statistics import nested_rhat, nested_rhat_band, nested_rhat_with_band, variance_of_mean
 from bayesnn.chain_statistics.rank_normalised import halves, normal_scores
 from bayesnn.diagnostics import converge, layout_of
 from bayesnn.sampling import sample
@@ -155,21 +155,21 @@ class TestNullBand:
         assert found.value[0] - 1 > 1.5 * (found.band[0] - 1)
 
 
-class TestEffectiveDraws:
+class TestVarianceOfMean:
     @pytest.mark.parametrize("a", [0.0, 0.5])
-    def test_they_predict_the_variance_of_a_chains_mean(self, a):
+    def test_it_is_that_of_chains_means(self, a):
         """20,000 chains of 30 draws: both sides are known to 1 %; Geyer's cut costs a few per cent."""
         values = ar1(np.random.default_rng(0), (20000, 30), a)
-        effective, _ = effective_draws(values)
-        assert effective == pytest.approx(1.0 / values.mean(axis=1).var(), rel=0.05)
+        variance, _ = variance_of_mean(values)
+        assert variance == pytest.approx(values.mean(axis=1).var(), rel=0.05)
 
-    def test_chains_that_disagree_do_not_count_less(self):
+    def test_chains_that_disagree_are_not_less_sure(self):
         values = normal_scores(np.random.default_rng(0).standard_normal((50, 30, 1)))
         apart = values + 10.0 * np.arange(50)[:, None, None]
-        np.testing.assert_allclose(effective_draws(apart)[0], effective_draws(values)[0], rtol=1e-9)
+        np.testing.assert_allclose(variance_of_mean(apart)[0], variance_of_mean(values)[0], rtol=1e-9)
 
-    def test_constants_count_fully(self):
-        assert effective_draws(np.ones((3, 7)))[0] == 7.0
+    def test_constants_are_sure(self):
+        assert variance_of_mean(np.ones((3, 7)))[0] == 0.0
 
 
 def tree_of(functions, lp, **coords):

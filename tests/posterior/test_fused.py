@@ -160,6 +160,16 @@ def test_weights_that_are_no_numbers_give_no_number_and_leave_other_chains_alone
     assert np.array_equal(np.delete(value, 2), np.delete(alone, 2))
 
 
+def share_among(threads, openmp, monkeypatch):
+    """Let every call, however small, be shared out among so many threads."""
+    if not openmp:
+        monkeypatch.setattr(sharing_module, "has_openmp", lambda: False)
+    monkeypatch.setattr(sharing_module, "n_cores", lambda: threads)
+    monkeypatch.setattr(sharing_module.numba, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(sharing_module, "WORTH_A_THREAD", 0)
+    monkeypatch.setattr(sharing_module, "WORTH_WAKING_ONE", 0)
+
+
 @pytest.mark.parametrize("openmp", [True, False])
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_chains_are_the_same_to_the_bit_for_any_number_of_threads_and_of_other_chains(threads, openmp, monkeypatch):
@@ -167,12 +177,7 @@ def test_chains_are_the_same_to_the_bit_for_any_number_of_threads_and_of_other_c
     weights = points(posterior, chains=7)
     fused = posterior.fused()
     one_by_one = [fused(w) for w in weights]
-    if not openmp:
-        monkeypatch.setattr(sharing_module, "has_openmp", lambda: False)
-    monkeypatch.setattr(sharing_module, "n_cores", lambda: threads)
-    monkeypatch.setattr(sharing_module.numba, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(sharing_module, "WORTH_A_THREAD", 0)
-    monkeypatch.setattr(sharing_module, "WORTH_WAKING_ONE", 0)
+    share_among(threads, openmp, monkeypatch)
     for _ in range(3):  # the first call takes one thread, to time it
         value, gradient = fused(weights)
         assert np.array_equal(value, [each[0] for each in one_by_one])
@@ -206,12 +211,7 @@ def test_trajectories_draws_and_unit_steps_are_the_same_to_the_bit_for_any_numbe
         return 0.3 * np.random.default_rng(seed).standard_normal((chains, size))
 
     alone = everything()
-    if not openmp:
-        monkeypatch.setattr(sharing_module, "has_openmp", lambda: False)
-    monkeypatch.setattr(sharing_module, "n_cores", lambda: threads)
-    monkeypatch.setattr(sharing_module.numba, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(sharing_module, "WORTH_A_THREAD", 0)
-    monkeypatch.setattr(sharing_module, "WORTH_WAKING_ONE", 0)
+    share_among(threads, openmp, monkeypatch)
     for ours, theirs in zip(everything(), alone, strict=True):
         assert np.array_equal(ours, theirs)
 
