@@ -20,13 +20,12 @@ from bayesnn.laplace.predictive import (
 from bayesnn.laplace.structures import LastLayer, Structure
 from bayesnn.models import log_coinciding, log_symmetry_order
 from bayesnn.optimum import Certificate
+from bayesnn.optimum.find import SAME_OPTIMUM_SD
 from bayesnn.posterior import Gaussian, Posterior
 from bayesnn.posterior.heteroscedastic import LOG_2PI
 from bayesnn.seeds import generator
 
 KINDS = ("glm", "weights")
-# Images within so many standard deviations, times the root of k, are one mode, as searches for optima have it.
-SAME_MODE_SD = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +149,7 @@ class Laplace:
         is its own mirror image.
         """
         model, symmetries = self.posterior.model, self.posterior.symmetries
-        reach = SAME_MODE_SD * np.sqrt(self.n_weights)
+        reach = SAME_OPTIMUM_SD * np.sqrt(self.n_weights)
         # No coordinate is further away, in its own standard deviations, than the whole is.
         of_each = reach * np.sqrt(self.posterior_variance)
 
